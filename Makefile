@@ -1,0 +1,61 @@
+# Two commands do everything: `sudo make run` and `sudo make test`.
+# `make help` lists the others.
+
+STATE    ?= /var/lib/gilliam
+TEMPLATE ?= $(STATE)/template
+SUITE    ?= bookworm
+# The mirror that this machine's own apt uses; only asked for when a template is built.
+MIRROR   ?= $(shell apt-get indextargets --format '$$(REPO_URI)' 'Codename: $(SUITE)' 'Component: main' 'Created-By: Packages' | head -n 1)
+PACKAGES := python3,procps,ca-certificates
+
+VERSION := $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  := $(shell git -c safe.directory='*' rev-parse --verify -q HEAD 2>/dev/null || echo unknown)
+
+# sudo leaves the usual home of Go out of PATH.
+export PATH := $(PATH):/usr/local/go/bin
+export TEMPLATE
+apt  = dpkg -s $(1) >/dev/null 2>&1 || { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(1); }
+tool = go tool -modfile=.ci/tools.mod $(1)
+
+.PHONY: help build run template test unit lint vuln bench clean
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+build: ## build bin/hypervisor, one static binary
+	go generate ./isolate/initbin
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/hypervisor ./cmd/hypervisor
+
+run: build template ## run the daemon and a sample app, until Ctrl-C (root)
+	exec bin/hypervisor demo --state-dir $(STATE) --template $(TEMPLATE)
+
+template: $(TEMPLATE)/etc/os-release ## prepare the default template, once (root)
+$(TEMPLATE)/etc/os-release: | build
+	$(call apt,debootstrap)
+	install -d -m 0700 $(STATE)
+	rm -rf --one-file-system $(STATE)/template.new
+	debootstrap --variant=minbase --include=$(PACKAGES) $(SUITE) $(STATE)/template.new $(MIRROR)
+	bin/hypervisor template adopt default $(STATE)/template.new --state-dir $(STATE) --template $(TEMPLATE)
+
+test: build lint template ## every test, on real sandboxes (root)
+	$(call apt,gcc libc6-dev runc crun)
+	go test -race -tags integration -p 1 -timeout 20m ./...
+	go test -tags integration -run '^$$' -bench Launch -benchtime 30x ./integration
+
+unit: build ## the tests that need no root
+	go test ./...
+
+lint: build ## gofmt, go vet, staticcheck
+	test -z "$$(gofmt -l . | tee /dev/stderr)"
+	go vet -tags integration ./...
+	GOOS=darwin go vet ./isolate
+	$(call tool,staticcheck) -tags integration ./...
+
+vuln: build ## govulncheck, which asks vuln.go.dev
+	$(call tool,govulncheck) ./...
+
+bench: build template ## launch a sandbox beside runc and crun (root)
+	$(call apt,runc crun)
+	go test -tags integration -run '^$$' -bench . -benchtime 300x ./integration
+
+clean: ## remove what was built; the state folder stays
+	rm -rf bin isolate/initbin/sandbox-init

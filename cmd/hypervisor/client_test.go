@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gilliam/hypervisor/server"
+	"github.com/gilliam/hypervisor/server/proc"
+)
+
+const appOut, appErr = "out\npartial \xff\n", "err\n"
+
+func TestRun(t *testing.T) {
+	m := newMachine(t)
+	m.serve()
+	tests := []struct {
+		args           []string
+		status         int
+		stdout, stderr string
+	}{
+		{[]string{"--", "exit0"}, 0, appOut, appErr},
+		{[]string{"exit0", "--json", "-x"}, 0, appOut, appErr}, // the command's own flags
+		{[]string{"--", "exit3"}, 3, appOut, appErr},
+		{[]string{"--", "oom"}, 137, appOut, "out of memory"},
+		{[]string{"--", "missing"}, 127, appOut, "exec missing: no such file"},
+		{[]string{"--", "nothing"}, 125, appOut, "image: 404 Not Found: check the URL"},
+		{[]string{"--app", "bad", "--", "exit0"}, 125, "", "app: must not be bad"},
+		{[]string{"--json", "--", "exit3"}, 3, `"exit_code": 3`, "out\n"},
+		{[]string{"--detach", "--json", "--", "wait"}, 0, `"state": "running"`, ""},
+		{nil, 2, "", "a command is needed"},
+		{[]string{"--shell", "x", "--", "exit0"}, 2, "", "--shell"},
+		{[]string{"--detach", "--rm", "--", "exit0"}, 2, "", "--rm"},
+		{[]string{"--memory", "much", "--", "exit0"}, 2, "", "--memory"},
+		{[]string{"--memory", "-1", "--", "exit0"}, 2, "", "such as 512M"},
+		{[]string{"--env", "A", "--", "exit0"}, 2, "", "must be KEY=VALUE"},
+		{[]string{"--env-file", "/does/not/exist", "--", "exit0"}, 2, "", "--env-file"},
+	}
+	for _, tt := range tests {
+		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
+			status, stdout, stderr := m.run(t.Context(), append([]string{"run"}, tt.args...)...)
+			if status != tt.status || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
+				t.Errorf("got %d\nstdout %q\nstderr %q\nwant %d %q %q", status, stdout, stderr, tt.status, tt.stdout, tt.stderr)
+			}
+		})
+	}
+}
+
+func TestRunSendsWhatItIsTold(t *testing.T) {
+	m := newMachine(t)
+	m.serve()
+	file := filepath.Join(t.TempDir(), "env")
+	if err := os.WriteFile(file, []byte("# comment\n\nA=file\nB=x=y \n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, _, stderr := m.run(t.Context(), "run", "--rm", "--app", "blog", "--name", "web.1", "--image", "/i/x.tar.gz", "--env-file", file, "--env", "A=a,b=c",
+		"--memory", "512M", "--cpu", "1.5", "--pids", "64", "--network", "none", "--template", "t", "exit0", "--app", "own")
+	if status != 0 {
+		t.Fatalf("got %d %s", status, stderr)
+	}
+	got := m.procs.requests[0]
+	want := proc.Request{App: "blog", Name: "web.1", Image: "/i/x.tar.gz", Template: "t", Network: "none", Command: proc.Exec("exit0", "--app", "own"),
+		Config: map[string]string{"A": "a,b=c", "B": "x=y "}, Limits: proc.Limits{Memory: 512 << 20, CPU: 1.5, Pids: 64}}
+	if g, w := toJSON(t, got), toJSON(t, want); g != w {
+		t.Errorf("got  %s\nwant %s", g, w)
+	}
+	if len(m.procs.List()) != 0 {
+		t.Error("--rm left the proc")
+	}
+}
+
+func toJSON(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// Ctrl-C stops the proc, shows the end of its output and gives its status.
+func TestRunInterrupted(t *testing.T) {
+	m := newMachine(t)
+	m.procs.made = make(chan string, 1)
+	m.serve()
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	a, stdout, stderr := m.app()
+	done := make(chan int, 1)
+	go func() { done <- a.run(ctx, []string{"run", "--shell", "sleep inf"}) }() // owner: this test, below
+	<-m.procs.made
+	interrupt()
+	if status := <-done; status != 143 || stdout.String() != appOut {
+		t.Errorf("got %d %q %q", status, stdout, stderr)
+	}
+	if p := m.procs.List()[0]; p.State != proc.Fail {
+		t.Errorf("the proc is left in %s", p.State)
+	}
+}
+
+func TestVerbs(t *testing.T) {
+	m := newMachine(t)
+	m.serve()
+	_, id, _ := m.run(t.Context(), "run", "--detach", "--app", "blog", "--name", "web.1", "--", "wait")
+	id = strings.TrimSpace(id)
+	m.run(t.Context(), "run", "--app", "shop", "--name", "esc\x1b[2J", "--", "exit3")
+	other := m.procs.List()[1].ID
+
+	m.run(t.Context(), "run", "--app", "twice", "--name", "w", "--", "exit0")
+	m.run(t.Context(), "run", "--app", "twice", "--name", "w", "--", "exit0")
+	newest := m.procs.List()[3].ID
+
+	tests := []struct {
+		args   string
+		status int
+		stdout string // each of these, separated by |
+		stderr string
+	}{
+		{"ps", 0, "ID        APP    NAME|" + id[:8] + "  blog   web.1    running   10007  0s   [\"wait\"]|fail (3)|esc·[2J", ""},
+		{"ps --app blog --json", 0, `"procs": [|` + id, ""},
+		{"ps --quiet --state fail", 0, other + "\n", ""},
+		{"ps --state asleep", 1, "", "state: must be"},
+		{"inspect blog/web.1", 0, `"id": "` + id, ""},
+		{"inspect " + id[:13], 0, `"id": "` + id, ""},
+		{"inspect twice/w", 0, `"id": "` + newest, ""},
+		{"inspect nobody", 1, "", `no proc is called "nobody"`},
+		{"inspect 00000000-0000-4000-8000-000000000000", 1, "", "no such proc"},
+		{"logs " + id, 0, appOut, appErr},
+		{"logs --tail 2 " + id, 0, "partial", ""},
+		{"logs -t " + other, 0, "2026-01-02T03:04:05.000000Z out\n", "Z err\n"},
+		{"logs --json --tail 1 -f " + other, 0, `"stream":"stdout","text":"","bytes":"dGlhbCD/"`, ""},
+		{"logs --tail x " + id, 2, "", "--tail"},
+		{"template ls", 0, "default  Debian  gilliam  /t", ""},
+		{"template ls --json", 0, `"name": "default"`, ""},
+		{"template adopt new /srv/x", 0, "template new: " + m.dir + "/template", ""},
+		{"stop --grace soon x", 2, "", "--grace"},
+		{"stop --json blog/web.1", 0, `"signal": "SIGTERM"`, ""},
+		{"rm --grace 0s nobody blog/web.1", 1, id, "nobody: no proc is called"},
+		{"rm", 2, "", "requires at least 1 arg"},
+		{"version", 0, "hypervisor dev (commit unknown, go1.", ""},
+		{"version --json", 0, `"version": "dev"`, ""},
+		{"nonsense", 2, "", "unknown command"},
+		{"ps --nonsense", 2, "", "unknown flag"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			status, stdout, stderr := m.run(t.Context(), strings.Fields(tt.args)...)
+			if status != tt.status || !strings.Contains(stderr, tt.stderr) {
+				t.Errorf("got %d %q %q", status, stdout, stderr)
+			}
+			for want := range strings.SplitSeq(tt.stdout, "|") {
+				if !strings.Contains(stdout, want) {
+					t.Errorf("no %q in\n%s", want, stdout)
+				}
+			}
+		})
+	}
+}
+
+func TestLogsInterrupted(t *testing.T) {
+	m := newMachine(t)
+	m.serve()
+	_, id, _ := m.run(t.Context(), "run", "--detach", "--", "wait")
+	ctx, interrupt := context.WithCancel(t.Context())
+	a, stdout, stderr := m.app()
+	done := make(chan int, 1)
+	go func() { done <- a.run(ctx, []string{"logs", "-f", strings.TrimSpace(id)}) }() // owner: this test, below
+	<-stdout.has("partial")
+	interrupt()
+	if status := <-done; status != exitInterrupted || strings.Contains(stderr.String(), "hypervisor:") {
+		t.Errorf("got %d %q", status, stderr)
+	}
+}
+
+func TestNoDaemon(t *testing.T) {
+	m := newMachine(t)
+	for _, args := range [][]string{{"ps"}, {"ps", "--socket", "/does/not/exist"}, {"ps", "--url", "http://127.0.0.1:1", "--token-file", "token"}} {
+		t.Chdir(t.TempDir())
+		if err := os.WriteFile("token", []byte(strings.Repeat("t", minToken)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		status, _, stderr := m.run(t.Context(), args...)
+		if status != 1 || !strings.Contains(stderr, "sudo hypervisor serve") {
+			t.Errorf("%v: got %d %q", args, status, stderr)
+		}
+	}
+	if status, _, stderr := m.run(t.Context(), "ps", "--url", "http://127.0.0.1:1"); status != 1 || !strings.Contains(stderr, "--token-file") {
+		t.Errorf("no token file: got %d %q", status, stderr)
+	}
+	for _, bad := range []string{"ftp://x", "127.0.0.1:9000", "http://u:p@h", "http://h/v1"} {
+		if status, _, stderr := m.run(t.Context(), "ps", "--url", bad); status != 2 || !strings.Contains(stderr, "--url") {
+			t.Errorf("--url %s: got %d %q", bad, status, stderr)
+		}
+	}
+}
+
+func TestPrinted(t *testing.T) {
+	var list server.ProcList
+	if err := json.Unmarshal([]byte(`{"procs":[{"id":"x","state":"fail","oom_killed":true},{"id":"y","state":"fail","signal":"SIGKILL"},{"id":"z","state":"fail"},{"id":"w","state":"done"}]}`), &list); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"fail (out of memory)", "fail (SIGKILL)", "fail (not started)", "done"}
+	for i, p := range list.Procs {
+		if got := stateCell(p); got != want[i] {
+			t.Errorf("got %s, want %s", got, want[i])
+		}
+	}
+	if got := cell(strings.Repeat("é", 99)); len([]rune(got)) != maxCell || !strings.HasSuffix(got, "…") {
+		t.Errorf("got %q", got)
+	}
+	for d, want := range map[int]string{-5e9: "0s", 3e9: "3s", 7200e9: "2h", 300e9: "5m", 864000e9: "10d"} {
+		if got := age(time.Duration(d)); got != want {
+			t.Errorf("age: got %s, want %s", got, want)
+		}
+	}
+}

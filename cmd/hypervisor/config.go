@@ -1,0 +1,109 @@
+package main
+
+import (
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/gilliam/hypervisor/server"
+)
+
+const (
+	defaultStateDir = "/var/lib/gilliam"
+	defaultRunDir   = "/run/gilliam"
+	socketName      = "hypervisor.sock"
+)
+
+// A serveConfig is all that the daemon may be told.
+type serveConfig struct {
+	port, basePort, maxProcs, keepEnded int
+
+	runUser  string
+	template string // empty until complete
+	logSink  string // empty: none
+	stateDir string
+	socket   string // empty until complete
+	runDir   string
+
+	listen       netip.Addr
+	insecureTCP  bool
+	imageDirs    []string
+	allowNets    []netip.Prefix
+	allowedHosts []string
+
+	grace     time.Duration
+	logFormat string
+	logLevel  slog.Level
+}
+
+// flags adds the daemon's flags. The first six and their variables are the
+// original's.
+func (c *serveConfig) flags(f *pflag.FlagSet) {
+	add(f, &c.port, "port", "9000", "PORT", "TCP port of the API; 0 takes any that is free", intIn(0, 65535))
+	add(f, &c.basePort, "base-port", "10000", "PORT", "first port of the pool that apps get theirs from", intIn(1, 65535))
+	add(f, &c.maxProcs, "max-procs", "100", "N", "ports in the pool, and so procs that run at once", intIn(1, 65535))
+	add(f, &c.runUser, "run-user", "gilliam", "USER", "user of the template that apps run as", parseUser)
+	add(f, &c.template, "template", "", "DIR", "the default template (default STATE-DIR/template)", parseMaybePath)
+	add(f, &c.logSink, "log-sink", "udp://127.0.0.1:514", "URL", "syslog address that the apps' output also goes to, or none", parseSink)
+
+	add(f, &c.stateDir, "state-dir", defaultStateDir, "DIR", "where everything that lasts is kept", parsePath)
+	add(f, &c.runDir, "run-dir", defaultRunDir, "DIR", "where hypervisors on this machine share out ports and ids", parsePath)
+	add(f, &c.socket, "socket", "", "PATH", "unix socket of the API (default "+defaultSocket(defaultStateDir)+", or STATE-DIR/"+socketName+" with another STATE-DIR)", parseMaybePath)
+	add(f, &c.listen, "listen", "127.0.0.1", "IP", "address that the TCP port of the API is on", parseAddr)
+	f.BoolVar(&c.insecureTCP, "insecure-tcp", false, "ask no token of TCP clients, for old ones; only on loopback")
+	addList(f, &c.imageDirs, "image-dir", "DIR", "folder below which an image may be a file of this host; repeatable", parsePath)
+	addList(f, &c.allowNets, "allow-net", "CIDR", "private or loopback network that images and callbacks may be at; repeatable", parseNet)
+	addList(f, &c.allowedHosts, "allowed-host", "NAME", "further name of this host in the URLs of TCP clients; repeatable", parseHost)
+	add(f, &c.grace, "grace", "8s", "DURATION", "from the first SIGTERM to SIGKILL when a proc is stopped", parseDuration)
+	add(f, &c.keepEnded, "keep-ended", "1000", "N", "ended procs that are kept to be looked at", intIn(1, 1_000_000))
+	add(f, &c.logFormat, "log-format", "text", "FORMAT", "text or json", parseLogFormat)
+	add(f, &c.logLevel, "log-level", "info", "LEVEL", "debug, info, warn or error", parseLogLevel)
+
+	for name, variable := range map[string]string{
+		"port": "PORT", "base-port": "BASE_PORT", "max-procs": "MAX_PROCS", "run-user": "RUNUSER", "template": "TEMPLATE", "log-sink": "LOGSINK",
+		"state-dir": "GILLIAM_STATE_DIR", "run-dir": "GILLIAM_RUN_DIR", "socket": "GILLIAM_SOCKET", "listen": "GILLIAM_LISTEN",
+		"insecure-tcp": "GILLIAM_INSECURE_TCP", "image-dir": "GILLIAM_IMAGE_DIR", "allow-net": "GILLIAM_ALLOW_NET",
+		"allowed-host": "GILLIAM_ALLOWED_HOST", "grace": "GILLIAM_GRACE", "keep-ended": "GILLIAM_KEEP_ENDED",
+		"log-format": "GILLIAM_LOG_FORMAT", "log-level": "GILLIAM_LOG_LEVEL",
+	} {
+		twin(f, name, variable)
+	}
+	if err := f.SetAnnotation("log-sink", emptyCounts, []string{"none"}); err != nil {
+		panic("bug: " + err.Error())
+	}
+	f.SortFlags = false
+}
+
+// complete fills in what follows from other values, and checks them together.
+func (c *serveConfig) complete() error {
+	if c.template == "" {
+		c.template = filepath.Join(c.stateDir, "template")
+	}
+	if c.socket == "" {
+		c.socket = defaultSocket(c.stateDir)
+	}
+	if n := len(c.socket); n > server.MaxSocketPath {
+		return usagef("--socket: the path of a unix socket has at most %d bytes, %s has %d: give a shorter one", server.MaxSocketPath, c.socket, n)
+	}
+	if last := c.basePort + c.maxProcs - 1; last > 65535 {
+		return usagef("--base-port and --max-procs: the pool %d to %d goes beyond port 65535", c.basePort, last)
+	}
+	if c.port >= c.basePort && c.port < c.basePort+c.maxProcs {
+		return usagef("--port: %d is in the pool of the apps' ports, %d to %d: choose another, or move the pool with --base-port", c.port, c.basePort, c.basePort+c.maxProcs-1)
+	}
+	if c.insecureTCP && !c.listen.Unmap().IsLoopback() {
+		return usagef("--insecure-tcp: only with --listen on a loopback address, not %s: everyone who reaches it would be root here", c.listen)
+	}
+	return nil
+}
+
+// defaultSocket is where the daemon of a state folder is found.
+func defaultSocket(stateDir string) string {
+	if stateDir == defaultStateDir {
+		return filepath.Join(defaultRunDir, socketName)
+	}
+	return filepath.Join(stateDir, socketName)
+}

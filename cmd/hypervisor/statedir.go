@@ -1,0 +1,138 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// makeStateDir makes the state folder, or takes an existing one over. The tree
+// holds secrets and the apps' files: no one but us may look into it.
+func makeStateDir(dir string) error {
+	err := os.MkdirAll(filepath.Dir(dir), 0o755)
+	if err == nil {
+		err = os.Mkdir(dir, 0o700)
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	st, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		return err
+	case !st.IsDir():
+		return fmt.Errorf("state folder %s: is not a folder", dir)
+	case st.Mode().Perm()&0o077 == 0:
+		return nil
+	}
+	if err := looksOurs(dir, st); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o700)
+}
+
+// looksOurs guards against closing a folder that others use, such as /tmp or /.
+func looksOurs(dir string, st fs.FileInfo) error {
+	var sys unix.Stat_t
+	if err := unix.Stat(dir, &sys); err != nil {
+		return &fs.PathError{Op: "stat", Path: dir, Err: err}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	ours := len(entries) == 0
+	for _, e := range entries {
+		switch e.Name() {
+		case "lock", "token", "template", "templates":
+			ours = true
+		}
+	}
+	if !ours || int(sys.Uid) != os.Geteuid() || st.Mode().Perm()&0o002 != 0 {
+		return fmt.Errorf("state folder %s: is open to others (mode %04o) and does not look like ours: choose another, or chmod 700 it", dir, st.Mode().Perm())
+	}
+	return nil
+}
+
+// lockState locks the folder for as long as the file is open.
+func lockState(dir string) (*os.File, error) {
+	path := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("another hypervisor uses the state folder %s (it holds %s): stop it, or give this one another --state-dir", dir, path)
+		}
+		return nil, &fs.PathError{Op: "flock", Path: path, Err: err}
+	}
+	return f, nil
+}
+
+// minToken is the shortest token that is taken: 128 bits in hexadecimal.
+const minToken = 32
+
+// stateToken reads the token that TCP clients must show, or makes it. The
+// caller holds the lock.
+func stateToken(dir string) (string, error) {
+	path := filepath.Join(dir, "token")
+	token, err := readToken(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return token, err
+	}
+	b := make([]byte, 32)
+	rand.Read(b) // never fails
+	token = hex.EncodeToString(b)
+	return token, writeFile(path, []byte(token+"\n"), 0o600)
+}
+
+func readToken(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(b))
+	if len(token) < minToken || strings.ContainsAny(token, " \t\r\n") {
+		return "", fmt.Errorf("token %s: must be one word of at least %d characters; remove the file, and the next start of the daemon makes a new one", path, minToken)
+	}
+	return token, nil
+}
+
+// writeFile writes a file so that after a crash it is there in full or not at
+// all.
+func writeFile(path string, b []byte, mode os.FileMode) (err error) {
+	dir := filepath.Dir(path)
+	tmp, err := os.CreateTemp(dir, ".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(tmp.Name()))
+		}
+	}()
+	_, err = tmp.Write(b)
+	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil // it is there; only a power cut could still lose it
+	}
+	defer d.Close()
+	d.Sync()
+	return nil
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/gilliam/hypervisor/server"
+	"github.com/gilliam/hypervisor/server/proc"
+)
+
+func (a *app) psVerb() *cobra.Command {
+	var cfg clientConfig
+	var appName, state string
+	var asJSON, quiet bool
+	cmd := &cobra.Command{
+		Use:   "ps",
+		Short: "List procs, oldest first",
+		Example: `  sudo hypervisor ps
+  sudo hypervisor ps --app blog --state running
+  sudo hypervisor ps --json | jq -r '.procs[].port'
+  sudo hypervisor rm $(sudo hypervisor ps --quiet --state fail)`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, err := newClient(cfg).list(cmd.Context(), appName, state)
+			switch {
+			case err != nil:
+				return err
+			case asJSON:
+				return a.printJSON(list)
+			case quiet:
+				for _, p := range list.Procs {
+					fmt.Fprintln(a.stdout, p.ID)
+				}
+				return nil
+			}
+			return printProcs(a.stdout, list.Procs, time.Now())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&appName, "app", "", "only those of the app `NAME`")
+	f.StringVar(&state, "state", "", "only those in `STATE`: init, boot, running, done or fail")
+	f.BoolVar(&asJSON, "json", false, "print the API's answer")
+	f.BoolVarP(&quiet, "quiet", "q", false, "print whole ids and nothing else")
+	cfg.flags(f)
+	return cmd
+}
+
+func (c *client) list(ctx context.Context, app, state string) (list server.ProcList, err error) {
+	q := url.Values{}
+	if app != "" {
+		q.Set("app", app)
+	}
+	if state != "" {
+		q.Set("state", state)
+	}
+	path := "/v1/procs"
+	if len(q) > 0 {
+		path += "?" + q.Encode()
+	}
+	_, err = c.call(ctx, http.MethodGet, path, nil, &list)
+	return list, err
+}
+
+// find turns what a person calls a proc into its id: the id, the beginning of
+// one, or APP/NAME, which is the one that has not ended or else the newest.
+func (c *client) find(ctx context.Context, what string) (string, error) {
+	if uuid.Validate(what) == nil && len(what) == 36 {
+		return what, nil
+	}
+	list, err := c.list(ctx, "", "")
+	if err != nil {
+		return "", err
+	}
+	return pick(list.Procs, what)
+}
+
+func pick(procs []proc.Proc, what string) (string, error) {
+	var byID, byName, alive []proc.Proc // oldest first
+	for _, p := range procs {
+		switch {
+		case what != "" && strings.HasPrefix(p.ID, what):
+			byID = append(byID, p)
+		case what == p.App+"/"+p.Name:
+			byName = append(byName, p)
+			if !p.State.Ended() {
+				alive = append(alive, p)
+			}
+		}
+	}
+	switch {
+	case len(byID) == 1:
+		return byID[0].ID, nil
+	case len(alive) == 1:
+		return alive[0].ID, nil
+	case len(byID) == 0 && len(alive) == 0 && len(byName) > 0:
+		return byName[len(byName)-1].ID, nil
+	case len(byID)+len(byName) == 0:
+		return "", fmt.Errorf("no proc is called %q: give an id, the beginning of one, or APP/NAME, as \"hypervisor ps\" shows them", what)
+	}
+	return "", fmt.Errorf("%d procs are called %q: give an id, as \"hypervisor ps --quiet\" shows it", max(len(byID), len(alive)), what)
+}
+
+// each does something to every proc that is named, and goes on after an error.
+func (c *client) each(ctx context.Context, names []string, do func(id string) error) error {
+	var errs []error
+	for _, name := range names {
+		id, err := c.find(ctx, name)
+		if err == nil {
+			err = do(id)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (a *app) stopVerb() *cobra.Command {
+	var cfg clientConfig
+	var grace time.Duration
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "stop PROC...",
+		Short: "Stop procs; they stay in the list",
+		Long: `Stop procs: SIGTERM, and SIGKILL to everything in the sandbox after the grace.
+A proc is named by its id, the beginning of it, or APP/NAME.`,
+		Example: `  sudo hypervisor stop blog/web.1
+  sudo hypervisor stop --grace 30s 5f0c8f6e`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c := newClient(cfg)
+			return c.each(cmd.Context(), args, func(id string) error {
+				p, err := c.stop(cmd.Context(), id, grace)
+				switch {
+				case err != nil:
+					return err
+				case asJSON:
+					return a.printJSON(p)
+				}
+				fmt.Fprintln(a.stdout, p.ID)
+				return nil
+			})
+		},
+	}
+	add(cmd.Flags(), &grace, "grace", "", "DURATION", "from SIGTERM to SIGKILL (default the daemon's)", parseGrace)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print each proc as it ended")
+	cfg.flags(cmd.Flags())
+	return cmd
+}
+
+func (a *app) rmVerb() *cobra.Command {
+	var cfg clientConfig
+	var grace time.Duration
+	cmd := &cobra.Command{
+		Use:   "rm PROC...",
+		Short: "Stop procs and remove all that is left of them",
+		Long: `Stop procs, then remove them with their files and logs. A proc is named by its
+id, the beginning of it, or APP/NAME.`,
+		Example: `  sudo hypervisor rm blog/web.1
+  sudo hypervisor rm $(sudo hypervisor ps --quiet --state done)`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c := newClient(cfg)
+			return c.each(cmd.Context(), args, func(id string) error {
+				if err := c.remove(cmd.Context(), id, grace); err != nil {
+					return err
+				}
+				fmt.Fprintln(a.stdout, id)
+				return nil
+			})
+		},
+	}
+	add(cmd.Flags(), &grace, "grace", "", "DURATION", "from SIGTERM to SIGKILL (default the daemon's)", parseGrace)
+	cfg.flags(cmd.Flags())
+	return cmd
+}
+
+func (a *app) inspectVerb() *cobra.Command {
+	var cfg clientConfig
+	cmd := &cobra.Command{
+		Use:   "inspect PROC",
+		Short: "Print all that is known of a proc, as JSON",
+		Long:  `Print a proc as the API tells it. It is named by its id, the beginning of it, or APP/NAME.`,
+		Example: `  sudo hypervisor inspect blog/web.1
+  sudo hypervisor inspect 5f0c8f6e | jq -r .reason`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c := newClient(cfg)
+			id, err := c.find(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			p, err := c.get(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			return a.printJSON(p)
+		},
+	}
+	cfg.flags(cmd.Flags())
+	return cmd
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/server/proc"
+)
+
+// A runConfig is all that run may be told.
+type runConfig struct {
+	client clientConfig
+
+	app, name, image, shell, template string
+
+	env     []envVar
+	envFile []string
+	memory  int64
+	cpu     float64
+	pids    int64
+	network string
+
+	detach, remove, json bool
+}
+
+func (a *app) runVerb() *cobra.Command {
+	var cfg runConfig
+	cmd := &cobra.Command{
+		Use:   "run [flags] -- COMMAND [ARG]...",
+		Short: "Run one proc, with its output here and its exit status",
+		Long: `Run a command in a sandbox of its own. Its output comes out here, its exit
+status becomes ours, and Ctrl-C stops it. With an image it runs in /app, where
+the image is unpacked. After --detach it runs on by itself.
+
+The status is 125 when the proc could not be made or was never executed.`,
+		Example: `  sudo hypervisor run -- /bin/echo hello
+  sudo hypervisor run --shell 'env | sort; id'
+  sudo hypervisor run --app blog --name web.1 --image https://example.com/blog.tar.gz \
+      --env DEBUG=1 --memory 512M --detach --shell './run --port $PORT'`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req, err := cfg.request(args)
+			if err != nil {
+				return err
+			}
+			return a.runProc(cmd.Context(), &cfg, req)
+		},
+	}
+	f := cmd.Flags()
+	f.SetInterspersed(false) // what follows the command is its own
+	f.SortFlags = false
+	f.StringVar(&cfg.app, "app", "run", "`NAME` of the app")
+	f.StringVar(&cfg.name, "name", "", "`NAME` of the proc (default a random one)")
+	f.StringVar(&cfg.image, "image", "", "`URL`, or path on the daemon's host, of a .tar.gz to be /app")
+	f.StringVar(&cfg.shell, "shell", "", "a `LINE` for the shell, in place of COMMAND")
+	addWhole(f, &cfg.env, "env", "KEY=VALUE", "variable of the app's environment; repeatable", parseEnv)
+	f.StringArrayVar(&cfg.envFile, "env-file", nil, "`FILE` of KEY=VALUE lines; repeatable; --env wins")
+	f.StringVar(&cfg.template, "template", "", "`NAME` of the template to run on (default \"default\")")
+	add(f, &cfg.memory, "memory", "", "SIZE", "most memory, as 512M or 1G (default 1G)", parseSize)
+	add(f, &cfg.cpu, "cpu", "", "N", "most CPUs, as 0.5 (default no limit)", parseCPU)
+	add(f, &cfg.pids, "pids", "", "N", "most processes and threads (default 512)", parseCount)
+	f.StringVar(&cfg.network, "network", "", "`KIND` of network: host or none (default host)")
+	f.BoolVarP(&cfg.detach, "detach", "d", false, "print the id and do not wait")
+	f.BoolVar(&cfg.remove, "rm", false, "remove the proc when it has ended")
+	f.BoolVar(&cfg.json, "json", false, "print the proc as JSON; its output goes to the standard error")
+	cfg.client.flags(f)
+	return cmd
+}
+
+// request makes the request, and finds what is wrong with it here.
+func (c *runConfig) request(args []string) (proc.Request, error) {
+	req := proc.Request{
+		App: c.app, Name: c.name, Image: c.image, Template: c.template, Network: isolate.Network(c.network),
+		Limits: proc.Limits{Memory: c.memory, Pids: c.pids, CPU: c.cpu},
+	}
+	switch {
+	case c.shell != "" && len(args) > 0:
+		return req, usagef("--shell: is in place of a command, not with one")
+	case c.shell != "":
+		req.Command = proc.Shell(c.shell)
+	case len(args) > 0:
+		req.Command = proc.Exec(args...)
+	default:
+		return req, usagef("a command is needed: hypervisor run -- /bin/echo hello, or hypervisor run --shell 'echo hello'")
+	}
+	if c.detach && c.remove {
+		return req, usagef("--rm: not with --detach, which does not wait for the end")
+	}
+	if req.Name == "" {
+		req.Name = strings.ToLower(rand.Text()[:8])
+	}
+	if req.Image != "" && !strings.Contains(req.Image, "://") {
+		path, err := filepath.Abs(req.Image)
+		if err != nil {
+			return req, err
+		}
+		req.Image = path
+	}
+	var err error
+	req.Config, err = c.environment()
+	return req, err
+}
+
+func (c *runConfig) environment() (map[string]string, error) {
+	env := map[string]string{}
+	for _, file := range c.envFile {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, usagef("--env-file: %w", err)
+		}
+		vars, err := parseEnvFile(string(b))
+		if err != nil {
+			return nil, usagef("--env-file: %s: %w", file, err)
+		}
+		for _, v := range vars {
+			env[v.key] = v.value
+		}
+	}
+	for _, v := range c.env {
+		env[v.key] = v.value
+	}
+	return env, nil
+}
+
+// runProc makes the proc and stays with it to its end. When ctx ends, the proc
+// is stopped and its last output still shown; nothing here but that stop ends
+// with ctx, so that no proc is lost on the way.
+func (a *app) runProc(ctx context.Context, cfg *runConfig, req proc.Request) error {
+	c := newClient(cfg.client)
+	lasting := context.WithoutCancel(ctx)
+	p, err := c.create(lasting, req)
+	if err != nil {
+		return &exitError{exitNoProc, err}
+	}
+	if cfg.detach {
+		if cfg.json {
+			return a.printJSON(p)
+		}
+		fmt.Fprintln(a.stdout, p.ID)
+		return nil
+	}
+
+	// Owned by runProc: runs when ctx ends, waited for below.
+	stopped := make(chan error, 1)
+	unhook := context.AfterFunc(ctx, func() {
+		_, err := c.stop(lasting, p.ID, -1)
+		stopped <- err
+	})
+	p, err = a.follow(lasting, c, p.ID, cfg.json)
+	if !unhook() {
+		err = errors.Join(err, gone(<-stopped))
+	}
+	if cfg.remove && p.State.Ended() {
+		err = errors.Join(err, gone(c.remove(lasting, p.ID, -1)))
+	}
+	if cfg.json && p.ID != "" {
+		err = errors.Join(err, a.printJSON(p))
+	}
+	if err != nil {
+		return &exitError{exitNoProc, err}
+	}
+	return exitOf(p)
+}
+
+// gone forgives that a proc is not there any more.
+func gone(err error) error {
+	var api *apiError
+	if errors.As(err, &api) && api.Status == 404 {
+		return nil
+	}
+	return err
+}
+
+// follow shows the proc's output until it ends.
+func (a *app) follow(ctx context.Context, c *client, id string, allToStderr bool) (proc.Proc, error) {
+	stdout := a.stdout
+	if allToStderr {
+		stdout = a.stderr
+	}
+	err := c.logs(ctx, id, logQuery{follow: true, tail: -1}, printTo(stdout, a.stderr))
+	if err != nil {
+		return proc.Proc{}, err
+	}
+	return c.wait(ctx, id)
+}
+
+// printTo writes each line where the app wrote it.
+func printTo(stdout, stderr io.Writer) func(logLine) error {
+	return func(l logLine) error {
+		w := stdout
+		if l.Stream == "stderr" {
+			w = stderr
+		}
+		_, err := w.Write(append(l.bytes(), l.ending()...))
+		return err
+	}
+}
+
+// exitOf turns the proc's end into ours. The reason is told where the app
+// itself had no say.
+func exitOf(p proc.Proc) error {
+	exit := &exitError{code: exitNoProc}
+	switch {
+	case p.State == proc.Done:
+		return nil
+	case p.ExitCode != nil && *p.ExitCode != 0:
+		exit.code = *p.ExitCode
+	}
+	if p.Started == nil || p.OOMKilled || exit.code == exitNoProc {
+		exit.err = fmt.Errorf("proc %s: %s", p.ID, orDash(p.Reason))
+	}
+	return exit
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) templateVerb() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "template",
+		Short: "List templates, or take one over",
+		Long: `A template is the root file system that procs share and never write to: a
+Debian system with what the apps need, and the user that they run as.`,
+	}
+	cmd.AddCommand(a.templateLsVerb(), a.templateAdoptVerb())
+	return cmd
+}
+
+func (a *app) templateLsVerb() *cobra.Command {
+	var cfg clientConfig
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List the templates that procs can be made from",
+		Example: `  sudo hypervisor template ls
+  sudo hypervisor template ls --json | jq -r '.templates[].path'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, err := newClient(cfg).templates(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return a.printJSON(list)
+			}
+			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "NAME\tOS\tUSER\tPATH")
+			for _, t := range list.Templates {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", cell(t.Name), cell(t.OS), cell(t.User), cell(t.Path))
+			}
+			return w.Flush()
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's answer")
+	cfg.flags(cmd.Flags())
+	return cmd
+}
+
+func (a *app) templateAdoptVerb() *cobra.Command {
+	var cfg adoptConfig
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "adopt NAME DIR",
+		Short: "Make a template of a folder that debootstrap has filled",
+		Long: `Make a template of a folder that debootstrap has filled: add the user that apps
+run as, make /app, and move the folder to where the template belongs. The
+daemon may run meanwhile. The name of the template that procs get when they
+name none is default.`,
+		Example: `  sudo debootstrap --variant=minbase --include=python3 bookworm /var/lib/gilliam/new
+  sudo hypervisor template adopt default /var/lib/gilliam/new`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.check(); err != nil {
+				return err
+			}
+			cfg.name, cfg.dir = args[0], args[1]
+			if cfg.template == "" {
+				cfg.template = filepath.Join(cfg.stateDir, "template")
+			}
+			if err := makeStateDir(cfg.stateDir); err != nil {
+				return err
+			}
+			t, err := a.adopt(cmd.Context(), cfg)
+			switch {
+			case err != nil:
+				return err
+			case asJSON:
+				return a.printJSON(t)
+			}
+			fmt.Fprintf(a.stdout, "template %s: %s\n", t.Name, t.Path)
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.BoolVar(&cfg.resolvConf, "resolv-conf", false, "copy this host's /etc/resolv.conf into it")
+	f.BoolVar(&cfg.aptSources, "apt-sources", false, "copy this host's apt sources into it")
+	f.BoolVar(&asJSON, "json", false, "print the template as JSON")
+	add(f, &cfg.stateDir, "state-dir", defaultStateDir, "DIR", "state folder of the daemon", parsePath)
+	add(f, &cfg.template, "template", "", "DIR", "where the default template is (default STATE-DIR/template)", parseMaybePath)
+	add(f, &cfg.runUser, "run-user", "gilliam", "USER", "user that apps run as", parseUser)
+	twin(f, "state-dir", "GILLIAM_STATE_DIR")
+	twin(f, "template", "TEMPLATE")
+	twin(f, "run-user", "RUNUSER")
+	return cmd
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/metrics"
+	"github.com/gilliam/hypervisor/rootfs"
+	"github.com/gilliam/hypervisor/server"
+	"github.com/gilliam/hypervisor/server/proc"
+)
+
+// callbackTimeout is the original's.
+const callbackTimeout = 10 * time.Second
+
+// openNode opens the real rooms.
+func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, err error) {
+	host, err := isolate.Probe()
+	if err != nil {
+		return nil, fmt.Errorf("this machine cannot run sandboxes: %w", err)
+	}
+	engine, err := isolate.NewEngine(host)
+	if err != nil {
+		return nil, fmt.Errorf("this machine cannot run sandboxes: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, engine.Close())
+		}
+	}()
+	images, err := rootfs.OpenImages(rootfs.ImagesConfig{
+		Dir: filepath.Join(cfg.stateDir, "cache"), AllowedDirs: cfg.imageDirs, AllowedNets: cfg.allowNets, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	layers, err := rootfs.OpenLayers(filepath.Join(cfg.stateDir, "layers"))
+	if err != nil {
+		return nil, err
+	}
+	templates := rootfs.OpenTemplates(templatesConfig(cfg.stateDir, cfg.template, cfg.runUser))
+	procs, err := proc.Open(proc.Config{
+		StateDir: cfg.stateDir, RunDir: cfg.runDir,
+		Templates: templates, Images: images, Layers: layers, Engine: engine,
+		BasePort: cfg.basePort, MaxProcs: cfg.maxProcs, LogSink: cfg.logSink, Grace: cfg.grace, KeepEnded: cfg.keepEnded,
+		Client: rootfs.NewClient(cfg.allowNets, callbackTimeout), OnPhase: m.ObservePhase, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &node{procs: procs, templates: templateList{templates}, images: images, close: engine.Close}, nil
+}
+
+func templatesConfig(stateDir, template, runUser string) rootfs.TemplatesConfig {
+	return rootfs.TemplatesConfig{Default: template, Dir: filepath.Join(stateDir, "templates"), RunUser: runUser}
+}
+
+// templateList shows the API what it needs of the templates.
+type templateList struct{ templates *rootfs.Templates }
+
+func (l templateList) List() ([]server.Template, error) {
+	list, err := l.templates.List()
+	if err != nil {
+		return nil, err
+	}
+	shown := make([]server.Template, 0, len(list))
+	for _, t := range list {
+		shown = append(shown, templateOf(t))
+	}
+	return shown, nil
+}
+
+func templateOf(t rootfs.Template) server.Template {
+	return server.Template{Name: t.Name, Path: t.Path, OS: t.OS, User: t.UserName, Created: t.Created}
+}
+
+// An adopter takes a folder over as a template.
+type adopter func(ctx context.Context, cfg adoptConfig) (server.Template, error)
+
+// An adoptConfig is what template adopt may be told.
+type adoptConfig struct {
+	stateDir, template, runUser string
+	name, dir                   string
+	resolvConf, aptSources      bool
+}
+
+func adoptTemplate(ctx context.Context, cfg adoptConfig) (server.Template, error) {
+	templates := rootfs.OpenTemplates(templatesConfig(cfg.stateDir, cfg.template, cfg.runUser))
+	t, err := templates.Adopt(ctx, cfg.name, cfg.dir, rootfs.AdoptOptions{ResolvConf: cfg.resolvConf, AptSources: cfg.aptSources})
+	return templateOf(t), err
+}

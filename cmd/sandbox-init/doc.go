@@ -1,0 +1,15 @@
+// Sandbox-init is PID 1 of every sandbox. The hypervisor starts it in new pid,
+// user and mount namespaces; it reads one Setup from its control socket (file
+// descriptor 3), finishes the sandbox from the inside, runs the program as the
+// app's user and stays: it reaps, forwards signals and reports the exit status.
+//
+// In order: it enters a new cgroup namespace, mounts /proc, hides what must not
+// be seen, pivots into the root, sets limits, gives up every capability but the
+// three it needs to start and to signal the program, turns on no_new_privs and
+// the seccomp filter for all of its threads, and forks the program.
+//
+// When the control socket closes, the hypervisor is gone and sandbox-init
+// exits; the kernel then kills all that is left in the pid namespace.
+//
+// It is small because every sandbox pays for it: no os, no fmt, no net.
+package main

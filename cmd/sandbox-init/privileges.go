@@ -1,0 +1,62 @@
+package main
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/isolate/wire"
+)
+
+// kept are the capabilities, in the sandbox's own user namespace, that PID 1
+// needs to start the program as another user and to signal it.
+const kept = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_KILL
+
+// dropCapabilities empties the bounding and ambient sets, so that nothing that
+// is executed from here on can have a capability, and cuts the other sets of
+// every thread of this process to what is kept (capabilities(7)).
+func dropCapabilities(*wire.Setup) error {
+	for c := uintptr(0); c < 64; c++ {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err == unix.EINVAL {
+			break // beyond the last capability that this kernel knows
+		} else if err != nil {
+			return err
+		}
+	}
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return err
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	data := [2]unix.CapUserData{{Effective: kept, Permitted: kept}}
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
+		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// noNewPrivs forbids this thread, and with the filter's TSYNC all of them, to
+// gain privileges by execve (Documentation/userspace-api/no_new_privs.rst).
+func noNewPrivs(*wire.Setup) error {
+	return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+}
+
+// installFilter loads the seccomp program into every thread (seccomp(2)).
+func installFilter(s *wire.Setup) error {
+	const size = 8 // of struct sock_filter
+	if len(s.Filter) == 0 || len(s.Filter)%size != 0 {
+		return unix.EINVAL
+	}
+	prog := unix.SockFprog{
+		Len:    uint16(len(s.Filter) / size),
+		Filter: (*unix.SockFilter)(unsafe.Pointer(&s.Filter[0])),
+	}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+		unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"io"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/isolate/wire"
+)
+
+var eof = io.EOF
+
+// start turns this process into PID 1 of the sandbox that s describes, and runs
+// the program. It returns the program's pid, or the step that failed.
+func start(s *wire.Setup) (int, *wire.Failed) {
+	steps := []struct {
+		name string
+		do   func(*wire.Setup) error
+	}{
+		{"reset signals", resetSignals},
+		{"become undumpable", undumpable},
+		{"unshare cgroup namespace", unshareCgroup},
+		{"enter root", enterRoot},
+		{"mount proc", mountProc},
+		{"mask paths", maskPaths},
+		{"make paths read-only", readOnlyPaths},
+		{"pivot root", pivot},
+		{"open /dev/null", nullStdin},
+		{"set limits", setLimits},
+		{"join session keyring", newKeyring},
+		{"close descriptors", closeOnExec},
+		{"drop capabilities", dropCapabilities},
+		{"set no_new_privs", noNewPrivs},
+		{"install seccomp filter", installFilter},
+	}
+	for _, step := range steps {
+		if err := step.do(s); err != nil {
+			return 0, failure(step.name, err)
+		}
+	}
+	return run(s)
+}
+
+// A pathError is an error about one path.
+type pathError struct {
+	path string
+	err  error
+}
+
+func (e *pathError) Error() string { return e.path }
+
+func failure(step string, err error) *wire.Failed {
+	f := &wire.Failed{Step: step}
+	if p, ok := err.(*pathError); ok {
+		f.Path, err = p.path, p.err
+	}
+	if errno, ok := err.(unix.Errno); ok {
+		f.Errno = uint32(errno)
+	}
+	return f
+}
+
+// resetSignals gives every signal its default action: what the hypervisor was
+// told to ignore, the app is not (signal(7): ignored signals stay ignored
+// across execve).
+func resetSignals(*wire.Setup) error {
+	type sigaction struct {
+		handler, flags, restorer uintptr
+		mask                     uint64
+	}
+	const sigDfl, sigIgn = 0, 1
+	for sig := uintptr(1); sig <= 64; sig++ {
+		var old sigaction
+		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+		if errno != 0 || old.handler != sigIgn {
+			continue
+		}
+		old = sigaction{handler: sigDfl}
+		unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
+	}
+	return nil
+}
+
+// undumpable keeps the sandbox's processes from tracing PID 1 or reading its
+// /proc files (prctl(2), PR_SET_DUMPABLE).
+func undumpable(*wire.Setup) error {
+	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}
+
+// unshareCgroup comes only now, when the hypervisor has put this process into
+// the sandbox's cgroup, so that this cgroup is the namespace's root.
+func unshareCgroup(*wire.Setup) error {
+	return unix.Unshare(unix.CLONE_NEWCGROUP)
+}
+
+func setLimits(s *wire.Setup) error {
+	unix.Umask(int(s.Umask))
+	for _, r := range s.Rlimits {
+		// syscall.Setrlimit and not unix.Prlimit: only the former keeps ForkExec
+		// from putting the old RLIMIT_NOFILE back in the child.
+		limit := syscall.Rlimit{Cur: r.Soft, Max: r.Hard}
+		if err := syscall.Setrlimit(int(r.Resource), &limit); err != nil {
+			return &pathError{rlimitName(r.Resource), err}
+		}
+	}
+	return nil
+}
+
+func rlimitName(resource uint32) string {
+	switch resource {
+	case unix.RLIMIT_NOFILE:
+		return "RLIMIT_NOFILE"
+	case unix.RLIMIT_CORE:
+		return "RLIMIT_CORE"
+	case unix.RLIMIT_MEMLOCK:
+		return "RLIMIT_MEMLOCK"
+	case unix.RLIMIT_NPROC:
+		return "RLIMIT_NPROC"
+	}
+	return "rlimit"
+}
+
+// newKeyring gives the sandbox a session keyring of its own (keyrings(7)).
+// Kernels without keyrings have nothing to share.
+func newKeyring(*wire.Setup) error {
+	_, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
+	if err == unix.ENOSYS {
+		return nil
+	}
+	return err
+}
+
+// closeOnExec lets nothing but stdin, stdout and stderr reach the program.
+func closeOnExec(*wire.Setup) error {
+	return unix.CloseRange(3, ^uint(0)>>32, unix.CLOSE_RANGE_CLOEXEC)
+}
+
+// run forks the program as the app's user, in a session of its own.
+func run(s *wire.Setup) (int, *wire.Failed) {
+	path, err := lookPath(s.Args[0], s.Env)
+	if err != nil {
+		return 0, &wire.Failed{Step: wire.StepExec, Path: s.Args[0], Errno: errnoOf(err)}
+	}
+	attr := &syscall.ProcAttr{
+		Dir:   s.Dir,
+		Env:   s.Env,
+		Files: []uintptr{0, 1, 2},
+		Sys: &syscall.SysProcAttr{
+			Setsid:     true,
+			Credential: &syscall.Credential{Uid: s.UID, Gid: s.GID},
+		},
+	}
+	pid, err := syscall.ForkExec(path, s.Args, attr)
+	if err != nil {
+		return 0, &wire.Failed{Step: wire.StepExec, Path: path, Errno: errnoOf(err)}
+	}
+	return pid, nil
+}
+
+func errnoOf(err error) uint32 {
+	if errno, ok := err.(unix.Errno); ok {
+		return uint32(errno)
+	}
+	return uint32(unix.EINVAL)
+}

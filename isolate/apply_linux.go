@@ -1,0 +1,247 @@
+package isolate
+
+import (
+	"errors"
+	"path"
+
+	"golang.org/x/sys/unix"
+)
+
+// A builder applies the steps of a plan in the mount namespace of its thread.
+type builder struct {
+	at     string // where the root is mounted
+	userns int    // user namespace for idmapped mounts
+	root   int    // the sandbox's root, once it is mounted
+	empty  int    // an empty read-only folder, once a mask needed one
+}
+
+// apply does the steps in order and makes the root the thread's working
+// directory. What it mounts goes away with the thread's mount namespace; it owns
+// only descriptors.
+func (b *builder) apply(steps []Step) error {
+	b.root, b.empty = -1, -1
+	defer func() {
+		unix.Close(b.root)
+		unix.Close(b.empty)
+	}()
+	for _, s := range steps {
+		if err := b.do(s); err != nil {
+			return &StepError{s.String(), err}
+		}
+	}
+	if err := unix.Fchdir(b.root); err != nil {
+		return &StepError{"enter root", err}
+	}
+	return nil
+}
+
+func (b *builder) do(step Step) error {
+	switch s := step.(type) {
+	case MountRoot:
+		return b.mountRoot(s)
+	case Mount:
+		return b.mount(s)
+	case Mkdir:
+		return b.mkdir(s.Path, 0o755)
+	case Device:
+		return b.in(s.Path, func(dir int, name string) error {
+			return unix.Mknodat(dir, name, unix.S_IFCHR|0o666, int(unix.Mkdev(s.Major, s.Minor)))
+		})
+	case Symlink:
+		return b.in(s.Path, func(dir int, name string) error {
+			return unix.Symlinkat(s.Target, dir, name)
+		})
+	case BindStep:
+		return b.bind(s)
+	case Mask:
+		return b.mask(s.Path)
+	case Protect:
+		return b.protect(s)
+	}
+	return errors.New("bug: unknown step")
+}
+
+// mountRoot mounts the overlay over an idmapped view of the template, which is
+// never attached anywhere.
+func (b *builder) mountRoot(s MountRoot) error {
+	lower, err := cloneMount(unix.AT_FDCWD, s.Lower, ReadOnly, b.userns)
+	if err != nil {
+		return idmapError(s.Lower, err)
+	}
+	defer unix.Close(lower)
+	options := append([]string{
+		"lowerdir=" + fdPath(lower), "upperdir=" + s.Upper, "workdir=" + s.Work,
+	}, s.Options...)
+	root, err := newMount("overlay", options, s.Flags)
+	if err != nil {
+		return err
+	}
+	at, err := unix.Open(b.at, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		unix.Close(root)
+		return err
+	}
+	defer unix.Close(at)
+	b.root = root
+	return attach(root, at)
+}
+
+// idmapError says why a tree may have refused to be idmapped.
+func idmapError(path string, err error) error {
+	if errors.Is(err, unix.EINVAL) {
+		return &StepError{"idmap " + path, errors.New("its file system cannot be idmapped (ext4, xfs, btrfs and tmpfs can)")}
+	}
+	return &StepError{"idmap " + path, err}
+}
+
+func (b *builder) mount(s Mount) error {
+	mnt, err := newMount(s.Type, s.Options, s.Flags)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(mnt)
+	at, err := openIn(b.root, s.Target, unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(at)
+	return attach(mnt, at)
+}
+
+// bind shows a host file or folder. The source's last component may not be a
+// symlink; a target that is one is replaced in the layer.
+func (b *builder) bind(s BindStep) error {
+	userns := -1
+	if s.IDMapped {
+		userns = b.userns
+	}
+	src, err := unix.Open(s.Source, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(src)
+	var st unix.Stat_t
+	if err := unix.Fstat(src, &st); err != nil {
+		return err
+	}
+	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
+	mnt, err := cloneMount(src, "", s.Flags, userns)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(mnt)
+	at, err := b.target(s.Target, isDir)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(at)
+	return attach(mnt, at)
+}
+
+// target opens a place to mount on, and makes it when it is missing.
+func (b *builder) target(p string, isDir bool) (int, error) {
+	if isDir {
+		if err := b.mkdir(p, 0o755); err != nil && err != unix.EEXIST {
+			return -1, err
+		}
+		return openIn(b.root, p, unix.O_DIRECTORY)
+	}
+	at, err := openIn(b.root, p, 0)
+	if err == nil {
+		return at, nil
+	}
+	if err == unix.ELOOP {
+		if err := b.in(p, func(dir int, name string) error { return unix.Unlinkat(dir, name, 0) }); err != nil {
+			return -1, err
+		}
+	} else if err != unix.ENOENT {
+		return -1, err
+	}
+	if err := b.mkdir(path.Dir(p), 0o755); err != nil {
+		return -1, err
+	}
+	err = b.in(p, func(dir int, name string) error {
+		return unix.Mknodat(dir, name, unix.S_IFREG|0o444, 0)
+	})
+	if err != nil {
+		return -1, err
+	}
+	return openIn(b.root, p, 0)
+}
+
+// mkdir makes p and the folders above it that are missing.
+func (b *builder) mkdir(p string, mode uint32) error {
+	if p == "/" {
+		return nil
+	}
+	if at, err := openIn(b.root, p, unix.O_DIRECTORY); err == nil {
+		return unix.Close(at)
+	} else if err != unix.ENOENT {
+		return err
+	}
+	if err := b.mkdir(path.Dir(p), mode); err != nil {
+		return err
+	}
+	return b.in(p, func(dir int, name string) error { return unix.Mkdirat(dir, name, mode) })
+}
+
+// in calls f with the folder that holds p, and p's name in it.
+func (b *builder) in(p string, f func(dir int, name string) error) error {
+	dir, err := openIn(b.root, path.Dir(p), unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	return f(dir, path.Base(p))
+}
+
+// mask hides what is at p, if anything is.
+func (b *builder) mask(p string) error {
+	at, err := openIn(b.root, p, 0)
+	if err == unix.ENOENT || err == unix.ENOTDIR {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(at)
+	var st unix.Stat_t
+	if err := unix.Fstat(at, &st); err != nil {
+		return err
+	}
+	cover, err := b.cover(st.Mode&unix.S_IFMT == unix.S_IFDIR)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(cover)
+	return attach(cover, at)
+}
+
+// cover is a detached mount to hide a folder or a file behind.
+func (b *builder) cover(dir bool) (int, error) {
+	if !dir {
+		null, err := openIn(b.root, "/dev/null", 0)
+		if err != nil {
+			return -1, err
+		}
+		defer unix.Close(null)
+		return cloneMount(null, "", 0, -1)
+	}
+	if b.empty < 0 {
+		empty, err := newMount("tmpfs", []string{"size=0", "nr_inodes=1", "mode=555"}, ReadOnly|NoSuid|NoDev|NoExec)
+		if err != nil {
+			return -1, err
+		}
+		b.empty = empty
+	}
+	return cloneMount(b.empty, "", 0, -1)
+}
+
+func (b *builder) protect(s Protect) error {
+	at, err := openIn(b.root, s.Path, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(at)
+	return unix.MountSetattr(at, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: uint64(s.Flags.attrs())})
+}

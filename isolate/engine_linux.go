@@ -1,0 +1,86 @@
+package isolate
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/isolate/initbin"
+)
+
+// An Engine launches sandboxes. It holds what they share: the executable of
+// sandbox-init, sealed in memory; the compiled seccomp filter; and the user
+// namespaces of idmapped mounts. It is safe for concurrent use.
+type Engine struct {
+	host   Host
+	init   *os.File // sealed memfd, open for reading only
+	filter []byte
+	users  userNamespaces
+}
+
+// NewEngine makes the engine for a host that [Host.Check] finds fit.
+func NewEngine(h Host) (*Engine, error) {
+	if err := h.Check(); err != nil {
+		return nil, err
+	}
+	filter, err := defaultFilter()
+	if err != nil {
+		return nil, err
+	}
+	init, err := sealedExecutable("sandbox-init", initbin.Binary)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{host: h, init: init, filter: filter}
+	e.users.init = e.initPath()
+	return e, nil
+}
+
+// Host is what the engine was made for.
+func (e *Engine) Host() Host { return e.host }
+
+// Close frees what the engine holds. Sandboxes that still run go on.
+func (e *Engine) Close() error {
+	e.users.close()
+	removeCgroupParent()
+	return e.init.Close()
+}
+
+// initPath is where a forked child finds sandbox-init: through its copy of the
+// descriptor, since in its user namespace it may not walk the host's folders.
+func (e *Engine) initPath() string {
+	return "/proc/self/fd/" + strconv.Itoa(int(e.init.Fd()))
+}
+
+// sealedExecutable puts an executable into a memfd that nobody, root in a
+// sandbox included, can ever write to (CVE-2019-5736; memfd_create(2), fcntl(2)
+// "File Sealing").
+func sealedExecutable(name string, binary []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
+	if err == unix.EINVAL { // before Linux 6.3 every memfd is executable
+		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create %s: %w", name, err)
+	}
+	w := os.NewFile(uintptr(fd), name)
+	defer w.Close()
+	if _, err := w.Write(binary); err != nil {
+		return nil, fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := w.Chmod(0o555); err != nil {
+		return nil, fmt.Errorf("chmod %s: %w", name, err)
+	}
+	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	if _, err := unix.FcntlInt(w.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		return nil, fmt.Errorf("seal %s: %w", name, err)
+	}
+	// A file that is open for writing cannot be executed (ETXTBSY).
+	r, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", w.Fd()))
+	if err != nil {
+		return nil, fmt.Errorf("reopen %s: %w", name, err)
+	}
+	return r, nil
+}

@@ -1,0 +1,61 @@
+package isolate
+
+import "fmt"
+
+// A Host is every fact about the machine that a [Plan] depends on. [Probe]
+// reads it once, at start-up.
+type Host struct {
+	Kernel     Version    // of the running kernel
+	Cgroup     CgroupMode // which cgroup hierarchies are mounted
+	SwapLimit  bool       // the memory controller can limit swap
+	MaxOpen    uint64     // hard RLIMIT_NOFILE of the hypervisor
+	MaxMemlock uint64     // hard RLIMIT_MEMLOCK, in bytes
+	UserNS     bool       // user namespaces may be made
+	Root       bool       // the hypervisor has the capabilities it needs
+	Overlay    bool       // overlayfs is there
+	Seccomp    bool       // seccomp filters are there
+	ResolvConf string     // the host's resolver configuration, symlinks followed; "" when there is none
+}
+
+// A Version is a kernel's version, as in uname(2).
+type Version struct{ Major, Minor int }
+
+// MinKernel is the first kernel that can use idmapped layers in overlayfs.
+var MinKernel = Version{5, 19}
+
+// Before tells whether v is older than w.
+func (v Version) Before(w Version) bool {
+	return v.Major < w.Major || v.Major == w.Major && v.Minor < w.Minor
+}
+
+func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
+
+// CgroupMode names the layout below /sys/fs/cgroup.
+type CgroupMode string
+
+// The layouts of cgroups(7).
+const (
+	CgroupV1     CgroupMode = "v1"
+	CgroupHybrid CgroupMode = "hybrid" // v1 controllers, and a v2 hierarchy without any
+	CgroupV2     CgroupMode = "v2"
+)
+
+// Check says what the host lacks to run sandboxes, or nil. Its errors are
+// [ErrUnsupported] and say what to do.
+func (h Host) Check() error {
+	switch {
+	case !h.Root:
+		return fmt.Errorf("%w: the hypervisor must run as root with its full capabilities: use sudo", ErrUnsupported)
+	case h.Kernel.Before(MinKernel):
+		return fmt.Errorf("%w: Linux %v; a sandbox needs %v or newer, for idmapped layers in overlayfs", ErrUnsupported, h.Kernel, MinKernel)
+	case !h.Overlay:
+		return fmt.Errorf("%w: no overlayfs: load it with modprobe overlay", ErrUnsupported)
+	case !h.UserNS:
+		return fmt.Errorf("%w: no user namespaces: set sysctl user.max_user_namespaces above 0", ErrUnsupported)
+	case !h.Seccomp:
+		return fmt.Errorf("%w: the kernel has no seccomp filters (CONFIG_SECCOMP_FILTER)", ErrUnsupported)
+	case h.Cgroup == "":
+		return fmt.Errorf("%w: no cgroup hierarchy at /sys/fs/cgroup", ErrUnsupported)
+	}
+	return nil
+}

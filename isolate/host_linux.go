@@ -1,0 +1,116 @@
+package isolate
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/cgroups"
+	"golang.org/x/sys/unix"
+)
+
+// Probe reads the facts about this machine. It fails only where a fact cannot
+// be read; whether the facts suffice is for [Host.Check] to say.
+func Probe() (Host, error) {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return Host{}, fmt.Errorf("uname: %w", err)
+	}
+	kernel, err := parseRelease(unix.ByteSliceToString(uts.Release[:]))
+	if err != nil {
+		return Host{}, err
+	}
+	filesystems, err := os.ReadFile("/proc/filesystems")
+	if err != nil {
+		return Host{}, err
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return Host{}, err
+	}
+	h := Host{
+		Kernel:     kernel,
+		Cgroup:     probeCgroup(),
+		MaxOpen:    hardLimit(unix.RLIMIT_NOFILE),
+		MaxMemlock: hardLimit(unix.RLIMIT_MEMLOCK),
+		UserNS:     positive("/proc/sys/user/max_user_namespaces"),
+		Overlay:    bytes.Contains(filesystems, []byte("\toverlay\n")),
+		Seccomp:    exists("/proc/sys/kernel/seccomp/actions_avail"),
+		Root:       hasCapabilities(string(status)),
+	}
+	h.SwapLimit = h.Cgroup == CgroupV2 || exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
+	if path, err := filepath.EvalSymlinks("/etc/resolv.conf"); err == nil {
+		h.ResolvConf = path
+	}
+	return h, nil
+}
+
+func parseRelease(release string) (Version, error) {
+	var v Version
+	if _, err := fmt.Sscanf(release, "%d.%d", &v.Major, &v.Minor); err != nil {
+		return v, fmt.Errorf("kernel release %q: %w", release, err)
+	}
+	return v, nil
+}
+
+func probeCgroup() CgroupMode {
+	switch {
+	case cgroups.IsCgroup2UnifiedMode():
+		return CgroupV2
+	case cgroups.IsCgroup2HybridMode():
+		return CgroupHybrid
+	case exists("/sys/fs/cgroup/memory/cgroup.procs"):
+		return CgroupV1
+	}
+	return ""
+}
+
+// needed are the capabilities without which no sandbox can be made.
+var needed = []int{
+	unix.CAP_SYS_ADMIN, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_CHOWN, unix.CAP_MKNOD,
+	unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_KILL, unix.CAP_SYS_PTRACE, unix.CAP_SETPCAP,
+}
+
+func hasCapabilities(status string) bool {
+	_, rest, ok := strings.Cut(status, "CapEff:")
+	if !ok {
+		return false
+	}
+	line, _, _ := strings.Cut(rest, "\n")
+	effective, err := strconv.ParseUint(strings.TrimSpace(line), 16, 64)
+	if err != nil {
+		return false
+	}
+	for _, c := range needed {
+		if effective&(1<<c) == 0 {
+			return false
+		}
+	}
+	return os.Geteuid() == 0
+}
+
+func hardLimit(resource int) uint64 {
+	var limit unix.Rlimit
+	if unix.Getrlimit(resource, &limit) != nil {
+		return 0
+	}
+	return limit.Max
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// positive tells whether the file at path holds a number above zero.
+func positive(path string) bool {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	return err == nil && n > 0
+}

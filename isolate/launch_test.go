@@ -1,0 +1,380 @@
+//go:build integration
+
+package isolate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gilliam/hypervisor/integration/testbed"
+	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/rootfs"
+)
+
+func TestMain(m *testing.M) { testbed.Main(m) }
+
+var ids = isolate.IDRange{Base: 0x7ffe0000, Size: 65536}
+
+// spec is one to change: it runs args with its own layer and nothing else.
+func spec(tb testing.TB, args ...string) isolate.Spec {
+	tb.Helper()
+	t := testbed.Template(tb)
+	layers, err := rootfs.OpenLayers(filepath.Join(tb.TempDir(), "layers"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	id := uuid.NewString()
+	layer, err := layers.Create(id, ids, isolate.LayerFolders)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return isolate.Spec{
+		ID: id, Hostname: "blog-web", Template: t.Path, Layer: layer, Args: args,
+		Env: []string{"HOME=/app"}, Dir: "/app", User: t.User, IDs: ids,
+	}
+}
+
+func sh(line string) []string { return []string{"/bin/bash", "-c", line} }
+
+// A running sandbox, with what it writes.
+type running struct {
+	*isolate.Sandbox
+	out  *os.File
+	text chan string
+}
+
+func launch(tb testing.TB, e *isolate.Engine, s isolate.Spec) (*running, error) {
+	tb.Helper()
+	plan, err := isolate.NewPlan(s, e.Host())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return launchPlan(tb, e, plan)
+}
+
+func launchPlan(tb testing.TB, e *isolate.Engine, plan isolate.Plan) (*running, error) {
+	tb.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer w.Close()
+	box, err := e.Launch(tb.Context(), plan, isolate.IO{Stdout: w, Stderr: w})
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	run := &running{Sandbox: box, out: r, text: make(chan string, 1)}
+	tb.Cleanup(func() {
+		if err := box.Destroy(); err != nil {
+			tb.Error(err)
+		}
+		r.Close()
+	})
+	return run, nil
+}
+
+// finish waits for the end and returns all that was written.
+func (r *running) finish(tb testing.TB) (string, isolate.Exit) {
+	tb.Helper()
+	text, err := io.ReadAll(r.out)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(text), r.Wait()
+}
+
+// line reads what is written up to a newline.
+func (r *running) line(tb testing.TB) string {
+	tb.Helper()
+	var line []byte
+	for b := make([]byte, 1); ; {
+		if _, err := r.out.Read(b); err != nil {
+			tb.Fatalf("after %q: %v", line, err)
+		}
+		if b[0] == '\n' {
+			return string(line)
+		}
+		line = append(line, b[0])
+	}
+}
+
+// output runs a shell line to its end and returns what it wrote.
+func output(tb testing.TB, line string) string {
+	tb.Helper()
+	r, err := launch(tb, testbed.Engine(tb), spec(tb, sh(line)...))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	text, exit := r.finish(tb)
+	if exit.Code != 0 || exit.Err != nil {
+		tb.Fatalf("%s: %+v\n%s", line, exit, text)
+	}
+	return text
+}
+
+func TestExit(t *testing.T) {
+	e := testbed.Engine(t)
+	for _, c := range []struct {
+		line string
+		want isolate.Exit
+	}{
+		{"exit 0", isolate.Exit{}},
+		{"exit 3", isolate.Exit{Code: 3}},
+		{"exit 255", isolate.Exit{Code: 255}},
+		{"kill -TERM $$", isolate.Exit{Code: 143, Signal: 15}},
+		{"kill -KILL $$", isolate.Exit{Code: 137, Signal: 9}},
+		{"kill -SEGV $$", isolate.Exit{Code: 139, Signal: 11}},
+		{"setsid sleep 1000 & sleep 1000 & exit 4", isolate.Exit{Code: 4}},
+	} {
+		r, err := launch(t, e, spec(t, sh(c.line)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, exit := r.finish(t)
+		if exit.At.IsZero() {
+			t.Errorf("%s: no time", c.line)
+		}
+		exit.At = time.Time{}
+		if exit != c.want {
+			t.Errorf("%s: got %+v, want %+v\n%s", c.line, exit, c.want, text)
+		}
+	}
+}
+
+func TestExecErrors(t *testing.T) {
+	testbed.Leaves(t)
+	e := testbed.Engine(t)
+	for _, c := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"/no/such/program"}, 127},
+		{[]string{"no-such-program"}, 127},
+		{[]string{"/etc/passwd"}, 126},
+		{[]string{"/etc"}, 126},
+		{[]string{"/etc/passwd/x"}, 127},
+		{[]string{"/dev/fd/3"}, 126},         // a link into /proc
+		{[]string{"/dev/../dev/stdin"}, 126}, // likewise
+	} {
+		_, err := launch(t, e, spec(t, c.args...))
+		var exec *isolate.ExecError
+		if !errors.As(err, &exec) || exec.Code() != c.code {
+			t.Errorf("%q: got %v, want an ExecError of code %d", c.args, err, c.code)
+		}
+	}
+}
+
+func TestLooksAlongPath(t *testing.T) {
+	s := spec(t, "true")
+	s.Env = []string{"PATH=relative::/nowhere:/usr/bin"}
+	r, err := launch(t, testbed.Engine(t), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, exit := r.finish(t); exit.Code != 0 {
+		t.Errorf("%+v", exit)
+	}
+}
+
+func TestSignalReachesTheGroup(t *testing.T) {
+	r, err := launch(t, testbed.Engine(t), spec(t, sh(`trap 'echo got; exit 7' TERM; echo up; while :; do sleep 1000 & wait; done`)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.line(t); got != "up" {
+		t.Fatalf("got %q", got)
+	}
+	if err := r.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	text, exit := r.finish(t)
+	if text != "got\n" || exit.Code != 7 {
+		t.Errorf("%q %+v", text, exit)
+	}
+	if err := r.Signal(syscall.SIGTERM); !errors.Is(err, isolate.ErrEnded) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+func TestKillEndsEverything(t *testing.T) {
+	testbed.Leaves(t)
+	r, err := launch(t, testbed.Engine(t), spec(t, sh(`trap '' TERM INT HUP; (setsid bash -c "trap '' TERM; echo deep; sleep 1000" &); sleep 1000; sleep 1000`)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.line(t)
+	r.Kill()
+	if _, exit := r.finish(t); exit.Signal != int(syscall.SIGKILL) && exit.Err == nil {
+		t.Errorf("%+v", exit)
+	}
+}
+
+// Whoever kills PID 1 ends the sandbox, and the engine sees it.
+func TestInitKilled(t *testing.T) {
+	r, err := launch(t, testbed.Engine(t), spec(t, sh("echo up; sleep 1000")...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.line(t)
+	if err := syscall.Kill(r.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if _, exit := r.finish(t); exit.Err == nil || exit.Signal != 9 {
+		t.Errorf("%+v", exit)
+	}
+}
+
+func TestOOM(t *testing.T) {
+	s := spec(t, sh("head -c 200m /dev/zero | tail -c 200m | wc -c")...)
+	s.Limits.Memory = 32 << 20
+	r, err := launch(t, testbed.Engine(t), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, exit := r.finish(t)
+	if !exit.OOMKilled {
+		t.Errorf("%+v %s", exit, text)
+	}
+}
+
+func TestPidsLimit(t *testing.T) {
+	const forks = `
+import os, signal
+n = 0
+try:
+    while n < 100:
+        if os.fork() == 0:
+            signal.pause()
+        n += 1
+except BlockingIOError:
+    pass
+print(n)`
+	s := spec(t, "/usr/bin/python3", "-c", forks)
+	s.Limits.Pids = 20
+	r, err := launch(t, testbed.Engine(t), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, exit := r.finish(t)
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil || n < 5 || n >= 20 || exit.Code != 0 {
+		t.Errorf("%q children under a limit of 20, %+v", text, exit)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	s := spec(t, sh("head -c 20m /dev/zero >/dev/shm/x; echo up; sleep 1000")...)
+	s.Limits = isolate.Limits{Memory: 64 << 20, Pids: 30}
+	r, err := launch(t, testbed.Engine(t), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.line(t)
+	u, err := r.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.Memory < 20<<20 || u.MemoryLimit != 64<<20 || u.CPU <= 0 || u.Pids < 2 || u.PidsLimit != 30 {
+		t.Errorf("%+v", u)
+	}
+}
+
+// Every step of a plan is made to fail in turn: the launch fails, names the
+// step, and leaves nothing.
+func TestEveryStepFails(t *testing.T) {
+	testbed.Leaves(t)
+	e := testbed.Engine(t)
+	whole, err := isolate.NewPlan(spec(t, "true"), e.Host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := isolate.Mount{Type: "no-such-file-system", Target: "/tmp"}
+	for n := range whole.Steps {
+		plan := whole
+		s := spec(t, "true") // a layer that nobody has used
+		fresh, err := isolate.NewPlan(s, e.Host())
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan = fresh
+		plan.Steps = slices.Clone(plan.Steps)
+		plan.Steps[n] = bad
+		_, err = launchPlan(t, e, plan)
+		var step *isolate.StepError
+		if !errors.As(err, &step) || step.Step != bad.String() {
+			t.Errorf("step %d (%s): %v", n, whole.Steps[n], err)
+		}
+	}
+	for name, spoil := range map[string]func(*isolate.Plan){
+		"sandbox-init: set limits": func(p *isolate.Plan) { p.Rlimits = []isolate.Rlimit{{Resource: 99}} },
+		"sandbox-init: mask paths": func(p *isolate.Plan) { p.Masked = []string{"/proc/self/exe"} },
+		"sethostname":              func(p *isolate.Plan) { p.Hostname = strings.Repeat("x", 65) },
+		"limits of cgroup":         func(p *isolate.Plan) { p.Cgroup.Memory = 4096; p.Cgroup.MemorySwap = 1 },
+		"exec":                     func(p *isolate.Plan) { p.Dir = "/no/such/folder" },
+	} {
+		plan, err := isolate.NewPlan(spec(t, "true"), e.Host())
+		if err != nil {
+			t.Fatal(err)
+		}
+		spoil(&plan)
+		if _, err := launchPlan(t, e, plan); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestLaunchCancelled(t *testing.T) {
+	testbed.Leaves(t)
+	e := testbed.Engine(t)
+	plan, err := isolate.NewPlan(spec(t, "true"), e.Host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := e.Launch(ctx, plan, isolate.IO{Stdout: os.Stdout, Stderr: os.Stderr}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	testbed.Leaves(t)
+	e := testbed.Engine(t)
+	var all sync.WaitGroup
+	for n := range 20 {
+		s := spec(t, sh(fmt.Sprintf("exit %d", n))...)
+		s.IDs.Base -= uint32(n) * s.IDs.Size
+		layers, err := rootfs.OpenLayers(filepath.Join(t.TempDir(), "layers"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Layer, err = layers.Create(s.ID, s.IDs, isolate.LayerFolders); err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			r, err := launch(t, e, s)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if text, exit := r.finish(t); exit.Code != n {
+				t.Errorf("%d: %+v %s", n, exit, text)
+			}
+		})
+	}
+	all.Wait()
+}

@@ -1,0 +1,89 @@
+package isolate
+
+import "fmt"
+
+// Folders that a layer's upper side must have before a launch, so that a
+// template in which one of them is missing or a symlink cannot say where a file
+// system is mounted. Whoever makes the [Layer] makes them.
+var LayerFolders = []string{"proc", "sys", "dev", "app", "tmp"}
+
+// overlayOptions: no redirects and no metadata-only copies, so that extended
+// attributes planted in a template name nothing; volatile, because a layer is
+// thrown away with its proc and needs no sync (filesystems/overlayfs.rst).
+var overlayOptions = []string{"redirect_dir=nofollow", "metacopy=off", "index=off", "xino=off", "volatile"}
+
+// devNodes are the nodes of /dev. Their numbers are those of
+// admin-guide/devices.txt.
+var devNodes = []Device{
+	{"/dev/null", 1, 3},
+	{"/dev/zero", 1, 5},
+	{"/dev/full", 1, 7},
+	{"/dev/random", 1, 8},
+	{"/dev/urandom", 1, 9},
+	{"/dev/tty", 5, 0},
+}
+
+// deviceRules are what the devices cgroup allows: the nodes, ptmx and the
+// pseudo terminals.
+var deviceRules = []DeviceRule{
+	{1, 3}, {1, 5}, {1, 7}, {1, 8}, {1, 9}, {5, 0}, {5, 2}, {136, -1},
+}
+
+var devLinks = []Symlink{
+	{"/dev/ptmx", "pts/ptmx"},
+	{"/dev/fd", "/proc/self/fd"},
+	{"/dev/stdin", "/proc/self/fd/0"},
+	{"/dev/stdout", "/proc/self/fd/1"},
+	{"/dev/stderr", "/proc/self/fd/2"},
+}
+
+// maskedProc are Docker's masked paths, systemd-nspawn's, and what else tells
+// of the host.
+var maskedProc = []string{
+	"/proc/acpi", "/proc/asound", "/proc/config.gz", "/proc/interrupts", "/proc/iomem",
+	"/proc/kallsyms", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
+	"/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+}
+
+var readOnlyProc = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+
+var maskedSys = []string{
+	"/sys/firmware", "/sys/devices/virtual/powercap", "/sys/fs/bpf", "/sys/fs/selinux",
+	"/sys/kernel/debug", "/sys/kernel/security", "/sys/kernel/tracing", "/sys/kernel/vmcoreinfo",
+}
+
+// planSteps lists what the launch thread does to the sandbox's files.
+func planSteps(s Spec) []Step {
+	steps := []Step{
+		MountRoot{
+			Lower: s.Template, Upper: s.Layer.Upper, Work: s.Layer.Work,
+			Options: overlayOptions, Flags: NoSuid | NoDev,
+		},
+		Mount{"tmpfs", "/dev", []string{"mode=755", "size=64k", "nr_inodes=64"}, NoSuid | NoExec},
+	}
+	for _, d := range devNodes {
+		steps = append(steps, d)
+	}
+	for _, l := range devLinks {
+		steps = append(steps, l)
+	}
+	steps = append(steps,
+		Mkdir{"/dev/pts"}, Mkdir{"/dev/shm"}, Mkdir{"/dev/mqueue"},
+		Mount{"devpts", "/dev/pts", []string{"mode=620", "ptmxmode=666", fmt.Sprintf("gid=%d", s.IDs.Base+ttyGroup)}, NoSuid | NoExec},
+		Mount{"tmpfs", "/dev/shm", []string{"mode=1777", "size=64m"}, NoSuid | NoDev | NoExec},
+		Mount{"mqueue", "/dev/mqueue", nil, NoSuid | NoDev | NoExec},
+		Protect{"/dev", ReadOnly},
+		Mount{"tmpfs", "/tmp", []string{"mode=1777", fmt.Sprintf("size=%d", s.Limits.Memory/2)}, NoSuid | NoDev},
+		Mount{"sysfs", "/sys", nil, ReadOnly | NoSuid | NoDev | NoExec},
+	)
+	for _, path := range maskedSys {
+		steps = append(steps, Mask{path})
+	}
+	for _, b := range s.Binds {
+		steps = append(steps, BindStep{b, ReadOnly | NoSuid | NoDev})
+	}
+	return steps
+}
+
+// ttyGroup is the group tty of Debian, which owns pseudo terminals.
+const ttyGroup = 5

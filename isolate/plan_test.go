@@ -1,0 +1,209 @@
+package isolate
+
+import (
+	"errors"
+	"flag"
+	"go/parser"
+	"go/token"
+	"math"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func testHost() Host {
+	return Host{
+		Kernel: Version{6, 1}, Cgroup: CgroupV2, SwapLimit: true, MaxOpen: 1 << 20, MaxMemlock: 8 << 20,
+		UserNS: true, Root: true, Overlay: true, Seccomp: true, ResolvConf: "/etc/resolv.conf",
+	}
+}
+
+func testSpec() Spec {
+	return Spec{
+		ID: "0b1c", Hostname: "blog-web.1", Template: "/var/lib/gilliam/template",
+		Layer: Layer{Upper: "/l/upper", Work: "/l/work"},
+		Binds: []Bind{
+			{Source: "/cache/x", Target: "/app", IDMapped: true},
+			{Source: "/etc/resolv.conf", Target: "/etc/resolv.conf"},
+		},
+		Args: []string{"/bin/bash", "-l", "-c", "./run"}, Env: []string{"PORT=10000"}, Dir: "/app",
+		User: User{1000, 1000}, IDs: IDRange{0x70000000, 65536}, Network: NetworkHost,
+		Limits: Limits{Memory: 256 << 20, Pids: 64, CPU: 1.5},
+	}
+}
+
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs (go test -update writes it anew):\n%s", path, got)
+	}
+}
+
+func TestPlanGolden(t *testing.T) {
+	p, err := NewPlan(testSpec(), testHost())
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "testdata/plan.txt", p.String())
+}
+
+func TestPlanDefaults(t *testing.T) {
+	s := Spec{
+		ID: "a", Template: "/t", Layer: Layer{"/u", "/w"}, Args: []string{"true"},
+		User: User{1, 1}, IDs: IDRange{1 << 20, 10},
+	}
+	p, err := NewPlan(s, testHost())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Hostname != "a" || p.Dir != "/" || p.Network != NetworkNone || p.Cgroup.Memory != DefaultMemory ||
+		p.Cgroup.MemorySwap != DefaultMemory || p.Cgroup.Pids != DefaultPids || p.Cgroup.CPUQuota != 0 {
+		t.Errorf("defaults: %+v", p)
+	}
+}
+
+// A plan never asks for more than the hypervisor may give: root in a virtual
+// machine may lack CAP_SYS_RESOURCE.
+func TestPlanFollowsHost(t *testing.T) {
+	h := testHost()
+	h.SwapLimit, h.MaxOpen, h.MaxMemlock = false, 512, 4096
+	p, err := NewPlan(testSpec(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Cgroup.MemorySwap != 0 {
+		t.Errorf("swap limit %d on a host that has none", p.Cgroup.MemorySwap)
+	}
+	for _, r := range p.Rlimits {
+		if r.Name == "nofile" && r.Hard != 512 || r.Name == "memlock" && r.Hard != 4096 || r.Soft > r.Hard {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+func TestSpecRefused(t *testing.T) {
+	for _, c := range []struct {
+		field string
+		spoil func(*Spec)
+	}{
+		{"ID", func(s *Spec) { s.ID = "" }},
+		{"ID", func(s *Spec) { s.ID = "../x" }},
+		{"ID", func(s *Spec) { s.ID = "-rf" }},
+		{"ID", func(s *Spec) { s.ID = strings.Repeat("a", 65) }},
+		{"Hostname", func(s *Spec) { s.Hostname = strings.Repeat("a", 65) }},
+		{"Hostname", func(s *Spec) { s.Hostname = "a\nb" }},
+		{"Template", func(s *Spec) { s.Template = "/" }},
+		{"Template", func(s *Spec) { s.Template = "relative" }},
+		{"Template", func(s *Spec) { s.Template = "/a/../b" }},
+		{"Layer", func(s *Spec) { s.Layer.Work = "" }},
+		{"Args", func(s *Spec) { s.Args = nil }},
+		{"Args", func(s *Spec) { s.Args = []string{""} }},
+		{"Args", func(s *Spec) { s.Args = []string{"/proc/self/exe"} }},
+		{"Args", func(s *Spec) { s.Args = []string{"/app/../proc/1/root/bin/sh"} }},
+		{"Args", func(s *Spec) { s.Args = []string{"sh", "a\x00b"} }},
+		{"Env", func(s *Spec) { s.Env = []string{"novalue"} }},
+		{"Env", func(s *Spec) { s.Env = []string{"=x"} }},
+		{"Env", func(s *Spec) { s.Env = []string{"A=\x00"} }},
+		{"Dir", func(s *Spec) { s.Dir = "app" }},
+		{"Dir", func(s *Spec) { s.Dir = "/proc/self/fd/7" }},
+		{"User", func(s *Spec) { s.User.UID = 0 }},
+		{"User", func(s *Spec) { s.User.GID = 0 }},
+		{"User", func(s *Spec) { s.User.UID = 65536 }},
+		{"IDs", func(s *Spec) { s.IDs.Base = 0 }},
+		{"IDs", func(s *Spec) { s.IDs.Size = 0 }},
+		{"IDs", func(s *Spec) { s.IDs.Base = 1 << 31 }},
+		{"IDs", func(s *Spec) { s.IDs.Base = math.MaxInt32 - 65535 }},
+		{"Binds", func(s *Spec) { s.Binds[0].Target = "/" }},
+		{"Binds", func(s *Spec) { s.Binds[0].Target = "/proc/x" }},
+		{"Binds", func(s *Spec) { s.Binds[0].Target = "/dev" }},
+		{"Binds", func(s *Spec) { s.Binds[0].Source = "../etc" }},
+		{"Limits.Memory", func(s *Spec) { s.Limits.Memory = -1 }},
+		{"Limits.Memory", func(s *Spec) { s.Limits.Memory = 1 }},
+		{"Limits.Pids", func(s *Spec) { s.Limits.Pids = -1 }},
+		{"Limits.CPU", func(s *Spec) { s.Limits.CPU = -1 }},
+		{"Limits.CPU", func(s *Spec) { s.Limits.CPU = math.NaN() }},
+		{"Limits.CPU", func(s *Spec) { s.Limits.CPU = math.Inf(1) }},
+		{"Network", func(s *Spec) { s.Network = "bridge" }},
+	} {
+		s := testSpec()
+		c.spoil(&s)
+		_, err := NewPlan(s, testHost())
+		var spec *SpecError
+		if !errors.As(err, &spec) || spec.Field != c.field || !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: got %v", c.field, err)
+		}
+	}
+}
+
+func TestHostRefused(t *testing.T) {
+	for name, spoil := range map[string]func(*Host){
+		"sudo":            func(h *Host) { h.Root = false },
+		"5.19":            func(h *Host) { h.Kernel = Version{5, 18} },
+		"overlayfs":       func(h *Host) { h.Overlay = false },
+		"user namespaces": func(h *Host) { h.UserNS = false },
+		"seccomp":         func(h *Host) { h.Seccomp = false },
+		"cgroup":          func(h *Host) { h.Cgroup = "" },
+	} {
+		h := testHost()
+		spoil(&h)
+		_, err := NewPlan(testSpec(), h)
+		if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestVersionBefore(t *testing.T) {
+	for _, c := range []struct {
+		a, b Version
+		want bool
+	}{
+		{Version{5, 18}, Version{5, 19}, true}, {Version{5, 19}, Version{5, 19}, false},
+		{Version{6, 1}, Version{5, 19}, false}, {Version{4, 20}, Version{5, 19}, true},
+	} {
+		if got := c.a.Before(c.b); got != c.want {
+			t.Errorf("%v before %v: %v", c.a, c.b, got)
+		}
+	}
+}
+
+// The pure half makes no system call and reads nothing: this is what keeps it so.
+func TestPlanImportsNothingWithEffects(t *testing.T) {
+	for _, file := range []string{"plan.go", "steps.go", "layout.go", "rlimits.go", "spec.go", "validate.go", "host.go", "seccomp.go", "bpf.go"} {
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range f.Imports {
+			path, _ := strconv.Unquote(i.Path.Value)
+			switch path {
+			case "os", "os/exec", "net", "syscall", "golang.org/x/sys/unix":
+				t.Errorf("%s imports %s", file, path)
+			}
+		}
+	}
+}
+
+// Nothing of a plan is shared with the spec or with another plan.
+func TestPlanOwnsItsData(t *testing.T) {
+	s := testSpec()
+	a, _ := NewPlan(s, testHost())
+	b, _ := NewPlan(s, testHost())
+	a.Args[0], a.Env[0], a.Masked[0], a.Cgroup.Devices[0].Major = "x", "x", "x", 99
+	if c, _ := NewPlan(s, testHost()); !reflect.DeepEqual(b, c) {
+		t.Error("changing one plan changed the next")
+	}
+}

@@ -1,0 +1,32 @@
+package isolate
+
+// planRlimits are the resource limits of the program. Hard limits never exceed
+// the hypervisor's own: raising one needs CAP_SYS_RESOURCE, which a root in a
+// virtual machine or a container may lack.
+func planRlimits(s Spec, h Host) []Rlimit {
+	return []Rlimit{
+		{rlimitCore, "core", 0, 0},
+		{rlimitNofile, "nofile", min(1024, h.MaxOpen), min(16384, h.MaxOpen)},
+		{rlimitMemlock, "memlock", min(64<<10, h.MaxMemlock), min(64<<10, h.MaxMemlock)},
+		// Counted per user id, and the ids are the sandbox's own: a second fence
+		// behind the pids controller.
+		{rlimitNproc, "nproc", uint64(s.Limits.Pids), uint64(s.Limits.Pids)},
+		{rlimitMsgqueue, "msgqueue", 819200, 819200},
+		{rlimitSigpending, "sigpending", 1024, 1024},
+		{rlimitNice, "nice", 0, 0},
+		{rlimitRtprio, "rtprio", 0, 0},
+	}
+}
+
+// Numbers of resources, from asm-generic/resource.h; the same on every
+// architecture that Go runs Linux on but MIPS.
+const (
+	rlimitCore       = 4
+	rlimitNproc      = 6
+	rlimitNofile     = 7
+	rlimitMemlock    = 8
+	rlimitSigpending = 11
+	rlimitMsgqueue   = 12
+	rlimitNice       = 13
+	rlimitRtprio     = 14
+)

@@ -1,0 +1,147 @@
+package isolate
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/cgroups"
+	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/isolate/wire"
+)
+
+// A Sandbox is one launched program with all that is around it. Its methods are
+// safe for concurrent use.
+type Sandbox struct {
+	id      string
+	process *os.Process // sandbox-init
+	control net.Conn
+	cgroup  cgroups.Manager
+
+	write sync.Mutex // one frame at a time on control
+
+	exit Exit // written before done is closed
+	done chan struct{}
+}
+
+// ID is the sandbox's, from its plan.
+func (s *Sandbox) ID() string { return s.id }
+
+// PID is sandbox-init's on the host.
+func (s *Sandbox) PID() int { return s.process.Pid }
+
+// Done is closed when every process of the sandbox has ended.
+func (s *Sandbox) Done() <-chan struct{} { return s.done }
+
+// Wait returns how the program ended, when every process of the sandbox has.
+func (s *Sandbox) Wait() Exit {
+	<-s.done
+	return s.exit
+}
+
+// Signal sends a signal to the process group of the program. It returns
+// [ErrEnded] when there is none any more.
+func (s *Sandbox) Signal(sig syscall.Signal) error {
+	select {
+	case <-s.done:
+		return ErrEnded
+	default:
+	}
+	s.write.Lock()
+	defer s.write.Unlock()
+	// A sandbox-init that does not read must not block the caller.
+	if err := s.control.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+		return ErrEnded
+	}
+	if err := wire.Write(s.control, wire.KindSignal, wire.AppendNumber(nil, uint32(sig))); err != nil {
+		return fmt.Errorf("signal sandbox %s: %w", s.id, err)
+	}
+	return nil
+}
+
+// Kill ends every process of the sandbox with SIGKILL, whatever they do. It does
+// not wait; [Sandbox.Wait] does.
+func (s *Sandbox) Kill() {
+	_ = s.process.Kill()
+	killCgroup(s.cgroup)
+}
+
+// Usage reads what the sandbox has used so far from its cgroup.
+func (s *Sandbox) Usage() (Usage, error) { return usage(s.cgroup) }
+
+// Destroy ends the sandbox if it still runs, waits, and removes its cgroup, the
+// last trace of it on the host. It may be called again when it failed.
+func (s *Sandbox) Destroy() error {
+	select {
+	case <-s.done:
+	default:
+		s.Kill()
+		<-s.done
+	}
+	if err := s.cgroup.Destroy(); err != nil {
+		return fmt.Errorf("remove cgroup of sandbox %s: %w", s.id, err)
+	}
+	return nil
+}
+
+// supervise hears how the program ended, makes sure that nothing of the sandbox
+// is left, and closes done. The control socket closes when sandbox-init ends;
+// one that closes it early, or talks nonsense, is killed.
+func (s *Sandbox) supervise() {
+	defer close(s.done)
+	status, reported := s.hear()
+	_ = s.process.Kill()
+	killCgroup(s.cgroup)
+	state, err := s.process.Wait()
+	s.control.Close()
+	s.exit = Exit{At: time.Now()}
+	if oom, err := s.cgroup.OOMKillCount(); err == nil && oom > 0 {
+		s.exit.OOMKilled = true
+	}
+	switch {
+	case reported:
+		s.exit.set(status)
+	case err != nil:
+		s.exit.Code, s.exit.Err = 255, fmt.Errorf("wait for sandbox-init: %w", err)
+	default:
+		if ws, ok := state.Sys().(syscall.WaitStatus); ok {
+			s.exit.set(ws)
+		}
+		s.exit.Err = fmt.Errorf("sandbox-init ended without a report (%v)", state)
+	}
+}
+
+// hear waits for the program's exit status. It is false when the socket closed
+// without one, or when what came is not one.
+func (s *Sandbox) hear() (syscall.WaitStatus, bool) {
+	kind, body, err := wire.Read(s.control, wire.MaxReply)
+	if err != nil || kind != wire.KindExited {
+		return 0, false
+	}
+	n, err := wire.DecodeNumber(body)
+	status := syscall.WaitStatus(n)
+	return status, err == nil && (status.Exited() || status.Signaled())
+}
+
+// set takes over a wait status (wait(2)).
+func (e *Exit) set(status syscall.WaitStatus) {
+	switch {
+	case status.Signaled():
+		e.Signal = int(status.Signal())
+		e.Code = 128 + e.Signal
+	case status.Exited():
+		e.Code = status.ExitStatus()
+	}
+}
+
+// SignalName is the name of a signal, as SIGTERM.
+func SignalName(n int) string {
+	if name := unix.SignalName(syscall.Signal(n)); name != "" {
+		return name
+	}
+	return fmt.Sprintf("SIG%d", n)
+}

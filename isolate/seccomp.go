@@ -1,0 +1,154 @@
+package isolate
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/elastic/go-seccomp-bpf/arch"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// A filterRule is one line of a seccomp filter: when every condition holds for
+// a call's arguments, the answer is Action. Rules of one system call are tried
+// in order, and the first that matches decides.
+type filterRule struct {
+	Conds  []filterCond
+	Action uint32 // SECCOMP_RET_*, with its data
+}
+
+// A filterCond compares one argument of a system call.
+type filterCond struct {
+	Arg   uint // 0 to 5
+	Op    specs.LinuxSeccompOperator
+	Value uint64
+	Mask  uint64 // for OpMaskedEqual: (argument & Mask) == Value
+}
+
+// A filter is a seccomp filter as data: what to do with each system call.
+type filter struct {
+	Arch    *arch.Info
+	Rules   map[uint32][]filterRule // by number
+	Default uint32                  // for a call without a rule that matches
+	Last    uint32                  // greatest number with a rule
+}
+
+// What seccomp filters return (seccomp(2)).
+const (
+	retKillProcess uint32 = 0x80000000
+	retErrno       uint32 = 0x00050000
+	retAllow       uint32 = 0x7fff0000
+
+	errnoPerm  uint32 = 1
+	errnoNoSys uint32 = 38
+)
+
+// newFilter takes a profile in OCI's form for one architecture. Names that the
+// architecture does not have are left out, as libseccomp does.
+func newFilter(profile *specs.LinuxSeccomp, info *arch.Info) (*filter, error) {
+	action, err := filterAction(profile.DefaultAction, profile.DefaultErrnoRet)
+	if err != nil {
+		return nil, err
+	}
+	f := &filter{Arch: info, Rules: map[uint32][]filterRule{}, Default: action}
+	for _, call := range profile.Syscalls {
+		action, err := filterAction(call.Action, call.ErrnoRet)
+		if err != nil {
+			return nil, fmt.Errorf("seccomp rule %v: %w", call.Names, err)
+		}
+		rule := filterRule{Action: action}
+		for _, a := range call.Args {
+			cond, err := newCond(a)
+			if err != nil {
+				return nil, fmt.Errorf("seccomp rule %v: %w", call.Names, err)
+			}
+			rule.Conds = append(rule.Conds, cond)
+		}
+		for _, name := range call.Names {
+			if n, ok := info.SyscallNames[name]; ok {
+				f.add(uint32(n), rule)
+			}
+		}
+	}
+	return f, nil
+}
+
+func newCond(a specs.LinuxSeccompArg) (filterCond, error) {
+	if a.Index > 5 {
+		return filterCond{}, fmt.Errorf("argument %d: there are only 0 to 5", a.Index)
+	}
+	if a.Op == specs.OpMaskedEqual {
+		return filterCond{Arg: a.Index, Op: a.Op, Mask: a.Value, Value: a.ValueTwo}, nil
+	}
+	return filterCond{Arg: a.Index, Op: a.Op, Value: a.Value}, nil
+}
+
+func filterAction(a specs.LinuxSeccompAction, errno *uint) (uint32, error) {
+	switch a {
+	case specs.ActAllow:
+		return retAllow, nil
+	case specs.ActErrno:
+		if errno == nil {
+			return retErrno | errnoPerm, nil
+		}
+		if *errno > 4095 {
+			return 0, fmt.Errorf("errno %d: the greatest is 4095", *errno)
+		}
+		return retErrno | uint32(*errno), nil
+	case specs.ActKill, specs.ActKillProcess, specs.ActKillThread:
+		return retKillProcess, nil
+	}
+	return 0, fmt.Errorf("action %q is not supported", a)
+}
+
+// add puts a rule behind those that the call has.
+func (f *filter) add(n uint32, r filterRule) {
+	f.Rules[n] = append(f.Rules[n], r)
+	f.Last = max(f.Last, n)
+}
+
+// replace gives a call these rules and no others.
+func (f *filter) replace(name string, rules ...filterRule) {
+	if n, ok := f.Arch.SyscallNames[name]; ok {
+		f.Rules[uint32(n)] = rules
+	}
+}
+
+// prepend puts rules before those that the call has.
+func (f *filter) prepend(name string, rules ...filterRule) {
+	if n, ok := f.Arch.SyscallNames[name]; ok {
+		f.Rules[uint32(n)] = append(slices.Clone(rules), f.Rules[uint32(n)]...)
+	}
+}
+
+// harden makes a profile stricter than Docker's default where a sandbox here
+// has no use for what that allows.
+func (f *filter) harden() {
+	deny := retErrno | errnoPerm
+	family := func(n uint64) filterCond { return filterCond{Arg: 0, Op: specs.OpEqualTo, Value: n} }
+	// Only Unix, IPv4 and IPv6 sockets and routing netlink: every other family
+	// is kernel code that an app does not need and exploits do (AF_ALG,
+	// AF_VSOCK, AF_RDS, AF_PACKET, …).
+	const afUnix, afInet, afInet6, afNetlink, netlinkRoute = 1, 2, 10, 16, 0
+	f.replace("socket",
+		filterRule{[]filterCond{family(afUnix)}, retAllow},
+		filterRule{[]filterCond{family(afInet)}, retAllow},
+		filterRule{[]filterCond{family(afInet6)}, retAllow},
+		filterRule{[]filterCond{family(afNetlink), {Arg: 2, Op: specs.OpEqualTo, Value: netlinkRoute}}, retAllow},
+	)
+	f.replace("socketpair", filterRule{[]filterCond{family(afUnix)}, retAllow})
+	// Pushing characters into a terminal's input (CVE-2017-5226). The kernel
+	// looks at the low 32 bits of the request only (CVE-2019-10063).
+	const tiocsti, tioclinux = 0x5412, 0x541c
+	for _, request := range []uint64{tiocsti, tioclinux} {
+		f.prepend("ioctl", filterRule{[]filterCond{
+			{Arg: 1, Op: specs.OpMaskedEqual, Mask: 0xffffffff, Value: request},
+		}, deny})
+	}
+	// Descriptor tables of others, old x86 segments and memory that nobody can
+	// inspect have had kernel bugs and no use in a web app.
+	for _, name := range []string{"modify_ldt", "kcmp", "pidfd_getfd", "memfd_secret", "userfaultfd",
+		"io_uring_setup", "io_uring_enter", "io_uring_register", "fanotify_init", "fanotify_mark",
+		"keyctl", "add_key", "request_key", "bpf", "perf_event_open"} {
+		f.replace(name, filterRule{nil, deny})
+	}
+}

@@ -1,0 +1,134 @@
+package isolate
+
+import "time"
+
+// A Spec says what is to run and what it may use. It is plain data; [NewPlan]
+// checks it. Zero values are named at each field.
+type Spec struct {
+	// ID names the sandbox: its cgroup and its log lines. 1 to 64 characters
+	// of [a-z0-9-]; callers use a UUID4.
+	ID string
+
+	// Hostname is the name in the sandbox's own UTS namespace, at most 64
+	// bytes. Empty means ID.
+	Hostname string
+
+	// Template is the absolute path of the shared root file system. It is the
+	// overlay's read-only lower layer and is never written to.
+	Template string
+
+	// Layer is where the sandbox's own writes go.
+	Layer Layer
+
+	// Binds are further host files and folders to show, read-only.
+	Binds []Bind
+
+	// Args is the program and its arguments. Args[0] is looked up in the
+	// sandbox: as it is when it holds a slash, else along PATH of Env.
+	Args []string
+
+	// Env is the whole environment, as KEY=value.
+	Env []string
+
+	// Dir is the working directory, absolute in the sandbox. Empty means "/".
+	Dir string
+
+	// User is who the program runs as, in ids of the sandbox.
+	User User
+
+	// IDs is the range of host ids that the sandbox's ids 0 to IDs.Size-1 are
+	// mapped to. No two sandboxes that run at once may share any.
+	IDs IDRange
+
+	// Network chooses the network namespace. Empty means [NetworkNone].
+	Network Network
+
+	// Limits are enforced by the sandbox's cgroup and rlimits.
+	Limits Limits
+}
+
+// A Layer is the pair of folders in which overlayfs keeps a sandbox's writes.
+// Both must exist, be empty, be on one file system and be used by no one else.
+type Layer struct {
+	Upper string
+	Work  string
+}
+
+// A Bind shows Source, a host file or folder, at Target in the sandbox,
+// read-only, nosuid and nodev.
+type Bind struct {
+	Source string // absolute, on the host
+	Target string // absolute, in the sandbox; made when missing
+
+	// IDMapped shows files of host id n as id n of the sandbox, so that
+	// root's files are seen as root's. Otherwise they show as nobody's.
+	IDMapped bool
+}
+
+// A User is a numeric identity in the sandbox. There are never
+// supplementary groups.
+type User struct {
+	UID uint32
+	GID uint32
+}
+
+// An IDRange is Size consecutive host ids, uids and gids alike.
+type IDRange struct {
+	Base uint32
+	Size uint32
+}
+
+// Network says which network namespace a sandbox gets.
+type Network string
+
+const (
+	// NetworkNone is a network namespace of its own with only loopback up.
+	NetworkNone Network = "none"
+	// NetworkHost shares the host's network, as the original hypervisor did.
+	NetworkHost Network = "host"
+)
+
+// Limits bound what a sandbox may use.
+type Limits struct {
+	Memory int64   // bytes of memory, swap included; 0 means DefaultMemory
+	Pids   int64   // processes and threads; 0 means DefaultPids
+	CPU    float64 // CPUs, 1.5 is one and a half; 0 means no limit
+}
+
+// Limits that a Spec gets when it names none.
+const (
+	DefaultMemory int64 = 1 << 30 // as the original: 1 GiB
+	DefaultPids   int64 = 512
+
+	// MinMemory is what sandbox-init and a small program need at least.
+	MinMemory int64 = 16 << 20
+)
+
+// An Exit is how a sandbox's program ended.
+type Exit struct {
+	// Code is the exit status; 128 + Signal when a signal ended the program,
+	// 127 or 126 when it could not be found or executed.
+	Code int
+
+	// Signal is the number of the signal that ended the program, or 0.
+	Signal int
+
+	// OOMKilled tells that the kernel's OOM killer acted in the sandbox.
+	OOMKilled bool
+
+	// Err is set when the program was never executed or the sandbox broke.
+	Err error
+
+	// At is when the hypervisor saw the end.
+	At time.Time
+}
+
+// Usage is what a sandbox has used, read from its cgroup.
+type Usage struct {
+	CPU         time.Duration // user and system time of all its processes
+	Memory      uint64        // bytes charged now
+	MemoryPeak  uint64        // most bytes ever charged, 0 where the kernel does not say
+	MemoryLimit uint64        // bytes
+	Pids        uint64        // processes and threads now
+	PidsLimit   uint64
+}

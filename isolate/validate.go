@@ -1,0 +1,113 @@
+package isolate
+
+import (
+	"math"
+	"path"
+	"regexp"
+	"strings"
+)
+
+var validID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
+
+// validate says what is wrong with s, as a [SpecError].
+func (s Spec) validate() error {
+	bad := func(field, detail string) error { return &SpecError{field, detail} }
+	switch {
+	case !validID.MatchString(s.ID):
+		return bad("ID", "must be 1 to 64 of a-z, 0-9 and -")
+	case len(s.Hostname) > 64:
+		return bad("Hostname", "must be at most 64 bytes")
+	case strings.ContainsFunc(s.Hostname, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return bad("Hostname", "must be printable ASCII without spaces")
+	case !cleanAbs(s.Template) || s.Template == "/":
+		return bad("Template", "must be a clean absolute path and not /")
+	case !cleanAbs(s.Layer.Upper) || !cleanAbs(s.Layer.Work):
+		return bad("Layer", "must be two clean absolute paths")
+	case len(s.Args) == 0 || s.Args[0] == "":
+		return bad("Args", "must name a program")
+	case under(path.Clean(s.Args[0]), "/proc"):
+		return bad("Args", "a program below /proc could be the hypervisor's own")
+	case hasNUL(s.Args):
+		return bad("Args", "must not hold a NUL byte")
+	case hasNUL(s.Env):
+		return bad("Env", "must not hold a NUL byte")
+	case s.Dir != "" && !cleanAbs(s.Dir):
+		return bad("Dir", "must be a clean absolute path")
+	case under(s.Dir, "/proc"):
+		return bad("Dir", "must not lie below /proc")
+	case s.IDs.Base == 0:
+		return bad("IDs", "must not begin at 0: that would map the host's root")
+	case s.IDs.Size == 0 || uint64(s.IDs.Base)+uint64(s.IDs.Size) > math.MaxInt32:
+		return bad("IDs", "must hold at least one id and end below 2^31")
+	case s.User.UID == 0 || s.User.GID == 0:
+		return bad("User", "must not be root")
+	case s.User.UID >= s.IDs.Size || s.User.GID >= s.IDs.Size:
+		return bad("User", "must lie in the range of ids")
+	}
+	if err := s.validateEnv(); err != nil {
+		return err
+	}
+	if err := s.validateBinds(); err != nil {
+		return err
+	}
+	return s.validateLimits()
+}
+
+func (s Spec) validateEnv() error {
+	for _, kv := range s.Env {
+		if name, _, ok := strings.Cut(kv, "="); !ok || name == "" {
+			return &SpecError{"Env", "must be KEY=value"}
+		}
+	}
+	return nil
+}
+
+// reserved are the folders in which the plan mounts file systems of its own.
+var reserved = []string{"/proc", "/sys", "/dev"}
+
+func (s Spec) validateBinds() error {
+	for _, b := range s.Binds {
+		if !cleanAbs(b.Source) || !cleanAbs(b.Target) || b.Target == "/" {
+			return &SpecError{"Binds", "source and target must be clean absolute paths, the target not /"}
+		}
+		for _, dir := range reserved {
+			if under(b.Target, dir) {
+				return &SpecError{"Binds", "the target must not lie in " + dir}
+			}
+		}
+	}
+	return nil
+}
+
+func (s Spec) validateLimits() error {
+	l := s.Limits
+	switch {
+	case l.Memory != 0 && l.Memory < MinMemory:
+		return &SpecError{"Limits.Memory", "must be at least 16 MiB"}
+	case l.Pids < 0 || l.Pids > 1<<22:
+		return &SpecError{"Limits.Pids", "must be 1 to 4194304"}
+	case l.CPU < 0 || math.IsNaN(l.CPU) || l.CPU > 4096 || l.CPU != 0 && l.CPU < 0.01:
+		return &SpecError{"Limits.CPU", "must be 0.01 to 4096 CPUs"}
+	case s.Network != "" && s.Network != NetworkNone && s.Network != NetworkHost:
+		return &SpecError{"Network", `must be "none" or "host"`}
+	}
+	return nil
+}
+
+func cleanAbs(p string) bool {
+	return strings.HasPrefix(p, "/") && path.Clean(p) == p && !strings.ContainsRune(p, 0)
+}
+
+// under tells whether the clean path p is dir or lies in it.
+func under(p, dir string) bool {
+	return p == dir || strings.HasPrefix(p, dir+"/")
+}
+
+func hasNUL(list []string) bool {
+	for _, s := range list {
+		if strings.ContainsRune(s, 0) {
+			return true
+		}
+	}
+	return false
+}

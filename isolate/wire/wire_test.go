@@ -1,0 +1,126 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func fullSetup() Setup {
+	return Setup{
+		Masked: []string{"/proc/kcore"}, ReadOnly: []string{"/proc/sys", "/proc/irq"},
+		Rlimits: []Rlimit{{7, 1024, 1 << 40}, {4, 0, 0}}, Umask: 0o22, Filter: []byte{1, 2, 3, 0, 255},
+		UID: 1000, GID: 1001, Args: []string{"/bin/sh", "", "a b"}, Env: []string{"A=b"}, Dir: "/app",
+	}
+}
+
+func TestSetupRoundTrip(t *testing.T) {
+	want := fullSetup()
+	var got Setup
+	if err := got.Decode(want.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestSetupCut(t *testing.T) {
+	s := fullSetup()
+	whole := s.Append(nil)
+	for n := range whole {
+		var got Setup
+		if err := got.Decode(whole[:n]); !errors.Is(err, ErrMalformed) {
+			t.Errorf("cut to %d of %d bytes: %v, want %v", n, len(whole), err, ErrMalformed)
+		}
+	}
+	var got Setup
+	if err := got.Decode(append(whole, 0)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("one byte too many: %v, want %v", err, ErrMalformed)
+	}
+}
+
+func TestFailedIsBounded(t *testing.T) {
+	f := Failed{Step: "mount", Path: strings.Repeat("x", 1<<20), Errno: 22}
+	b := f.Append(nil)
+	if len(b) > MaxReply {
+		t.Fatalf("a Failed of %d bytes: the hypervisor reads %d", len(b), MaxReply)
+	}
+	var got Failed
+	if err := got.Decode(b); err != nil || got.Errno != 22 || got.Step != "mount" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestFrames(t *testing.T) {
+	var b bytes.Buffer
+	for _, body := range []string{"", "x", strings.Repeat("y", 100)} {
+		if err := Write(&b, KindSignal, []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"", "x", strings.Repeat("y", 100)} {
+		kind, body, err := Read(&b, 100)
+		if err != nil || kind != KindSignal || string(body) != want {
+			t.Errorf("got %d %q %v, want %q", kind, body, err, want)
+		}
+	}
+	if _, _, err := Read(&b, 100); err != io.EOF {
+		t.Errorf("at the end: %v, want %v", err, io.EOF)
+	}
+}
+
+func TestFramesRefused(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		in   string
+		want error
+	}{
+		{"no kind", "\x00\x00\x00\x00\x01", ErrMalformed},
+		{"too long", "\xff\xff\xff\xff\x01", ErrTooLong},
+		{"one over the limit", "\x66\x00\x00\x00\x01", ErrTooLong},
+		{"body cut", "\x05\x00\x00\x00\x01ab", io.ErrUnexpectedEOF},
+		{"head cut", "\x05\x00", io.ErrUnexpectedEOF},
+	} {
+		if _, _, err := Read(strings.NewReader(c.in), 100); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for _, n := range []uint32{0, 1, 0x7f, 0x80, 1<<32 - 1} {
+		if got, err := DecodeNumber(AppendNumber(nil, n)); got != n || err != nil {
+			t.Errorf("got %d %v, want %d", got, err, n)
+		}
+	}
+	for _, bad := range []string{"", "\x80", "\x00\x00", "\xff\xff\xff\xff\xff\xff\xff\x7f"} {
+		if _, err := DecodeNumber([]byte(bad)); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}
+
+// FuzzDecode feeds every decoder what a tenant that took over PID 1 might send.
+func FuzzDecode(f *testing.F) {
+	s := fullSetup()
+	f.Add(s.Append(nil))
+	f.Add((&Failed{Step: "a", Path: "b", Errno: 3}).Append(nil))
+	f.Add([]byte{1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var setup Setup
+		if setup.Decode(b) == nil {
+			var again Setup
+			if err := again.Decode(setup.Append(nil)); err != nil || !reflect.DeepEqual(again, setup) {
+				t.Errorf("%v does not round-trip: %v", setup, err)
+			}
+		}
+		var failed Failed
+		_ = failed.Decode(b)
+		_, _ = DecodeNumber(b)
+		_, _, _ = Read(bytes.NewReader(b), MaxReply)
+	})
+}

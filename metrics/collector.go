@@ -1,0 +1,127 @@
+package metrics
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/rootfs"
+	"github.com/gilliam/hypervisor/server/proc"
+)
+
+// Procs is what is read of the procs; *proc.Manager has it.
+type Procs interface {
+	List() []proc.Proc
+	Usage(id string) (isolate.Usage, error)
+	Counts() proc.Counts
+}
+
+// Images is what is read of the images; *rootfs.Images has it.
+type Images interface {
+	Counts() rootfs.ImageCounts
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+var (
+	procsDesc     = desc("gilliam_procs", "Procs that are known, by state.", "state")
+	launchesDesc  = desc("gilliam_proc_launches_total", "Launches that came to an end, by outcome.", "outcome")
+	callbacksDesc = desc("gilliam_callbacks_total", "Callbacks, by outcome.", "outcome")
+	droppedDesc   = desc("gilliam_log_dropped_lines_total", "Lines of the apps' output that were not kept.")
+	fetchesDesc   = desc("gilliam_image_fetches_total", "Image fetches, by outcome: hit needed no transfer.", "outcome")
+	fetchedDesc   = desc("gilliam_image_fetched_bytes_total", "Bytes of images received, compressed.")
+	errorsDesc    = desc("gilliam_usage_errors_total", "Times that the usage of a running proc could not be read for a scrape.")
+
+	cpuDesc    = desc("gilliam_proc_cpu_seconds_total", "CPU time that a running proc has used.", "id", "app", "name")
+	memoryDesc = desc("gilliam_proc_memory_bytes", "Memory charged to a running proc.", "id", "app", "name")
+	limitDesc  = desc("gilliam_proc_memory_limit_bytes", "Memory that a running proc may use.", "id", "app", "name")
+	pidsDesc   = desc("gilliam_proc_pids", "Processes and threads of a running proc.", "id", "app", "name")
+)
+
+// A collector reads procs and images at scrape time.
+type collector struct {
+	procs  Procs
+	images Images
+	errors atomic.Uint64
+}
+
+func newCollector(procs Procs, images Images) *collector {
+	return &collector{procs: procs, images: images}
+}
+
+// Describe tells every metric there can be.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{procsDesc, launchesDesc, callbacksDesc, droppedDesc, fetchesDesc, fetchedDesc, errorsDesc,
+		cpuDesc, memoryDesc, limitDesc, pidsDesc} {
+		ch <- d
+	}
+}
+
+// Collect tells their values.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	procs := c.procs.List()
+	states := map[proc.State]int{}
+	for _, p := range procs {
+		states[p.State]++
+		if p.State == proc.Running {
+			c.usage(ch, p)
+		}
+	}
+	for _, s := range proc.States {
+		ch <- gauge(procsDesc, float64(states[s]), string(s))
+	}
+	counts := c.procs.Counts()
+	outcomes(ch, launchesDesc, counts.Launches, "running", "fail")
+	outcomes(ch, callbacksDesc, counts.Callbacks, "delivered", "failed")
+	ch <- counter(droppedDesc, float64(counts.LogDropped))
+
+	images := c.images.Counts()
+	outcomes(ch, fetchesDesc, map[string]uint64{"hit": images.Hits, "fetched": images.Fetched, "failed": images.Failed})
+	ch <- counter(fetchedDesc, float64(images.Bytes))
+	ch <- counter(errorsDesc, float64(c.errors.Load()))
+}
+
+// usage tells what one running proc uses. That it has ended meanwhile is no
+// error.
+func (c *collector) usage(ch chan<- prometheus.Metric, p proc.Proc) {
+	u, err := c.procs.Usage(p.ID)
+	if err != nil {
+		if !errors.Is(err, proc.ErrNotExist) {
+			c.errors.Add(1)
+		}
+		return
+	}
+	// A label that is not UTF-8 would be a panic in the registry's goroutine.
+	labels := []string{p.ID, strings.ToValidUTF8(p.App, "?"), strings.ToValidUTF8(p.Name, "?")}
+	ch <- counter(cpuDesc, u.CPU.Seconds(), labels...)
+	ch <- gauge(memoryDesc, float64(u.Memory), labels...)
+	ch <- gauge(limitDesc, float64(u.MemoryLimit), labels...)
+	ch <- gauge(pidsDesc, float64(u.Pids), labels...)
+}
+
+// outcomes tells a counter for each outcome; those named are there from the
+// start, so that a rate sees the first one.
+func outcomes(ch chan<- prometheus.Metric, d *prometheus.Desc, counts map[string]uint64, always ...string) {
+	all := map[string]uint64{}
+	for _, outcome := range always {
+		all[outcome] = 0
+	}
+	maps.Copy(all, counts)
+	for outcome, n := range all {
+		ch <- counter(d, float64(n), outcome)
+	}
+}
+
+func counter(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+}
+
+func gauge(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}

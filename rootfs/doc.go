@@ -1,0 +1,32 @@
+// Package rootfs owns what a sandbox sees as files: the shared templates, the
+// images of the apps, and the writable layer of each proc.
+//
+//	ts := rootfs.OpenTemplates(rootfs.TemplatesConfig{Default: state + "/template", Dir: state + "/templates"})
+//	t, err := ts.Get("") // the default one; t.Path is the overlay's lower layer
+//
+//	is, err := rootfs.OpenImages(rootfs.ImagesConfig{Dir: state + "/cache"})
+//	img, err := is.Fetch(ctx, "https://example.com/blog.tar.gz") // img.Dir goes read-only to /app
+//
+//	ls, err := rootfs.OpenLayers(state + "/layers")
+//	layer, err := ls.Create(id, ids, []string{"dev", "proc", "sys", "app", "tmp"})
+//	defer ls.Remove(id)
+//
+// A template is prepared once, by [Templates.Adopt] or by hand, and never
+// written to again. An image is downloaded once per URL, unpacked while it
+// arrives, and becomes visible by one rename when all of it is on disk. A layer
+// belongs to one proc and dies with it.
+//
+// Archives, and the servers that send them, are taken for hostile: every path
+// goes through an [os.Root], only files, folders, links and nothing else are
+// made, sizes and counts are bounded, and the address that a connection really
+// goes to is judged after the name was resolved. A layer is written by a tenant:
+// nothing here ever opens a file in one.
+//
+// It needs Linux 5.6 (openat2(2)) and root for layers, whose folders belong to
+// the sandbox's own range of ids. It starts no process and mounts nothing.
+//
+// What it does not do: it does not vouch for what an image holds, which is the
+// tenant's own code and data; it does not look for changes at a URL that it has
+// fetched once; it does not limit the disk that a layer uses; and folders inside
+// which other users of the host may write are no place for its state.
+package rootfs

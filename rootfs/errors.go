@@ -1,0 +1,26 @@
+package rootfs
+
+import "errors"
+
+// Errors that a caller may branch on, with errors.Is. The text around them says
+// what was wrong and what to do.
+var (
+	// ErrInvalid is a name, a reference or a tree that is wrong in itself.
+	ErrInvalid = errors.New("invalid")
+	// ErrNotExist is a template or an image that is not there.
+	ErrNotExist = errors.New("does not exist")
+	// ErrExist is a template or a layer that is already there.
+	ErrExist = errors.New("already exists")
+	// ErrForbidden is an address that the policy does not let us connect to.
+	ErrForbidden = errors.New("forbidden address")
+)
+
+// kindError gives a message of its own to one of the sentinels above, so that
+// the text reads well and errors.Is still works.
+type kindError struct {
+	kind error
+	text string
+}
+
+func (e *kindError) Error() string        { return e.text }
+func (e *kindError) Is(target error) bool { return target == e.kind }

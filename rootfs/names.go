@@ -1,0 +1,26 @@
+package rootfs
+
+import (
+	"fmt"
+	"regexp"
+)
+
+var (
+	templateName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	layerID      = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
+	userName     = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+)
+
+// invalid is an [ErrInvalid] with this text.
+func invalid(format string, args ...any) error {
+	return &kindError{ErrInvalid, fmt.Sprintf(format, args...)}
+}
+
+// quote shows a name that a stranger chose: quoted, and cut when it is long.
+func quote(s string) string {
+	const most = 120
+	if len(s) > most {
+		return fmt.Sprintf("%q…", s[:most])
+	}
+	return fmt.Sprintf("%q", s)
+}

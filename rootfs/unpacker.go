@@ -1,0 +1,216 @@
+package rootfs
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// An unpacker makes one entry after the other. It remembers every folder that
+// it has made; what is not among them is no folder, so that no entry can be
+// written through a link.
+type unpacker struct {
+	stats
+	root *os.Root
+	lim  UnpackLimits
+	dirs map[string]time.Time // cleaned name to the time it is to have at the end
+	buf  []byte
+
+	at   string // the folder that here is open at
+	here *os.Root
+}
+
+func newUnpacker(root *os.Root, lim UnpackLimits) *unpacker {
+	return &unpacker{root: root, lim: lim, dirs: map[string]time.Time{".": {}}, buf: make([]byte, 128<<10)}
+}
+
+// all makes every entry, and gives the folders their times when nothing is made
+// in them any more.
+func (u *unpacker) all(tr *tar.Reader) error {
+	for {
+		h, err := tr.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if err := u.entry(h, tr); err != nil {
+			return err
+		}
+	}
+	for name, t := range u.dirs {
+		if t.IsZero() {
+			continue
+		}
+		if err := u.root.Chtimes(name, t, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *unpacker) close() error {
+	if u.here == nil {
+		return nil
+	}
+	return u.here.Close()
+}
+
+// entry makes what one header says.
+func (u *unpacker) entry(h *tar.Header, body io.Reader) error {
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return nil // git archive(1) writes one; it is about no file
+	}
+	name, err := u.clean(h.Name)
+	if err != nil {
+		return fmt.Errorf("entry %s: %w", quote(h.Name), err)
+	}
+	if err := u.make(h, name, body); err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) { // the name is said already
+			err = fmt.Errorf("%s: %w", pe.Op, pe.Err)
+		}
+		return fmt.Errorf("entry %s: %w", quote(h.Name), err)
+	}
+	return nil
+}
+
+func (u *unpacker) make(h *tar.Header, name string, body io.Reader) error {
+	switch h.Typeflag {
+	case tar.TypeDir:
+		if err := u.folder(name); err != nil {
+			return err
+		}
+		u.dirs[name] = sane(h.ModTime)
+		return nil
+	case tar.TypeReg, tar.TypeGNUSparse:
+		if strings.HasSuffix(h.Name, "/") {
+			return errors.New("a file whose name ends in a slash")
+		}
+		return u.file(h, name, body)
+	case tar.TypeSymlink:
+		return u.symlink(name, h.Linkname)
+	case tar.TypeLink:
+		return u.link(name, h.Linkname)
+	case tar.TypeChar, tar.TypeBlock:
+		return errors.New("a device: an image may hold files, folders and links only")
+	case tar.TypeFifo:
+		return errors.New("a FIFO: an image may hold files, folders and links only")
+	}
+	return fmt.Errorf("of unknown type %q: an image may hold files, folders and links only", h.Typeflag)
+}
+
+// clean checks a name and brings it into its one shape: "a/b" for "./a//b/".
+// The top folder is ".".
+func (u *unpacker) clean(name string) (string, error) {
+	switch {
+	case name == "":
+		return "", errors.New("without a name")
+	case len(name) > u.lim.Path:
+		return "", fmt.Errorf("a name longer than %d bytes", u.lim.Path)
+	case strings.HasPrefix(name, "/"):
+		return "", errors.New("an absolute name: pack with relative names (tar -C FOLDER .)")
+	case strings.ContainsRune(name, 0), !utf8.ValidString(name):
+		return "", errors.New("a name that is not UTF-8 without NUL")
+	}
+	depth := 0
+	for part := range strings.SplitSeq(name, "/") {
+		switch {
+		case part == "" || part == ".":
+			continue
+		case part == "..":
+			return "", errors.New("a name that leads out of the image (..)")
+		case len(part) > 255:
+			return "", errors.New("a name with a part longer than 255 bytes")
+		case strings.HasPrefix(part, ".wh."):
+			return "", errors.New("a whiteout: this is a layer of a container image; pack the whole file system instead")
+		}
+		if depth++; depth > u.lim.Depth {
+			return "", fmt.Errorf("a name more than %d folders deep", u.lim.Depth)
+		}
+	}
+	return path.Clean(name), nil
+}
+
+// count keeps to the limit of entries. Folders that are only implied count too.
+func (u *unpacker) count() error {
+	if u.Entries++; u.Entries > u.lim.Entries {
+		return fmt.Errorf("the archive holds more than %d files: make it smaller, or have the operator raise the limit", u.lim.Entries)
+	}
+	return nil
+}
+
+// folder makes a folder and those above it, or finds that they are there. The
+// mode is always 0755: the app, which is not the owner, must get in.
+func (u *unpacker) folder(name string) error {
+	if _, ok := u.dirs[name]; ok {
+		return u.count()
+	}
+	dir, base, err := u.parent(name)
+	if err != nil {
+		return err
+	}
+	if err := u.count(); err != nil {
+		return err
+	}
+	if err := dir.Mkdir(base, 0o755); errors.Is(err, fs.ErrExist) {
+		fi, err := dir.Lstat(base)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("%s was a %s before, and is to be a folder now", quote(name), kindOf(fi.Mode()))
+	} else if err != nil {
+		return err
+	}
+	u.dirs[name] = time.Time{}
+	return dir.Chmod(base, 0o755) // whatever the umask
+}
+
+// parent opens the folder that name lies in, making it if need be.
+func (u *unpacker) parent(name string) (dir *os.Root, base string, err error) {
+	at, base := path.Dir(name), path.Base(name)
+	if _, ok := u.dirs[at]; !ok {
+		if err := u.folder(at); err != nil {
+			return nil, "", err
+		}
+	}
+	if u.here != nil && u.at == at {
+		return u.here, base, nil
+	}
+	here, err := u.root.OpenRoot(at)
+	if err != nil {
+		return nil, "", err
+	}
+	if u.here != nil {
+		u.here.Close()
+	}
+	u.at, u.here = at, here
+	return here, base, nil
+}
+
+// place makes room for a file or a link: of two entries of one name the last
+// wins, but a folder stays a folder. What was there is unlinked, never written
+// to, for it may have other names.
+func (u *unpacker) place(name string) (dir *os.Root, base string, err error) {
+	if _, ok := u.dirs[name]; ok {
+		return nil, "", errors.New("it was a folder before, and is to be something else now")
+	}
+	if dir, base, err = u.parent(name); err != nil {
+		return nil, "", err
+	}
+	if err := u.count(); err != nil {
+		return nil, "", err
+	}
+	if err := dir.Remove(base); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, "", err
+	}
+	return dir, base, nil
+}

@@ -1,0 +1,261 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gilliam/hypervisor/server/proc"
+)
+
+const testToken = "correct-horse"
+
+// fakeProcs keeps procs in memory. They run until end is called.
+type fakeProcs struct {
+	mu    sync.Mutex
+	procs []*fakeProc
+	err   error // answered by every call that may fail, when set
+	panic any   // panicked with by Create, when set
+	calls []string
+}
+
+type fakeProc struct {
+	proc.Proc
+	ended chan struct{}
+	lines []proc.LogLine
+	grace time.Duration // of the last stop or remove
+}
+
+func (f *fakeProcs) add(p proc.Proc, lines ...proc.LogLine) *fakeProc {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p.ID == "" {
+		p.ID = uuid.NewString()
+	}
+	fp := &fakeProc{Proc: p, ended: make(chan struct{}), lines: lines}
+	if p.State.Ended() {
+		close(fp.ended)
+	}
+	f.procs = append(f.procs, fp)
+	return fp
+}
+
+func (f *fakeProcs) find(id string) (*fakeProc, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, id)
+	if f.err != nil {
+		return nil, f.err
+	}
+	for _, p := range f.procs {
+		if p.ID == id {
+			return p, nil
+		}
+	}
+	return nil, proc.ErrNotExist
+}
+
+func (f *fakeProcs) end(p *fakeProc, s proc.State) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !p.State.Ended() {
+		p.State = s
+		close(p.ended)
+	}
+}
+
+func (f *fakeProcs) Create(_ context.Context, r proc.Request) (proc.Proc, error) {
+	switch {
+	case f.panic != nil:
+		panic(f.panic)
+	case f.err != nil:
+		return proc.Proc{}, f.err
+	case r.App == "":
+		return proc.Proc{}, &proc.FieldError{Field: "app", Detail: "must be given"}
+	case r.Limits.Memory < 0:
+		return proc.Proc{}, &proc.FieldError{Field: "limits.memory", Detail: "must be at least 16777216"}
+	}
+	p := proc.Proc{ID: uuid.NewString(), App: r.App, Name: r.Name, Image: r.Image, Command: r.Command, Config: r.Config,
+		Callback: r.Callback, Limits: r.Limits, Port: 10000, State: proc.Init}
+	return f.add(p).Proc, nil
+}
+
+func (f *fakeProcs) Get(id string) (proc.Proc, error) {
+	p, err := f.find(id)
+	if err != nil {
+		return proc.Proc{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return p.Proc, nil
+}
+
+func (f *fakeProcs) List() []proc.Proc {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []proc.Proc
+	for _, p := range f.procs {
+		list = append(list, p.Proc)
+	}
+	return list
+}
+
+func (f *fakeProcs) Stop(_ context.Context, id string, grace time.Duration) (proc.Proc, error) {
+	p, err := f.find(id)
+	if err != nil {
+		return proc.Proc{}, err
+	}
+	p.grace = grace
+	f.end(p, proc.Fail)
+	return f.Get(id)
+}
+
+func (f *fakeProcs) Remove(ctx context.Context, id string, grace time.Duration) error {
+	if _, err := f.Stop(ctx, id, grace); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, p := range f.procs {
+		if p.ID == id {
+			f.procs = append(f.procs[:i], f.procs[i+1:]...)
+			break
+		}
+	}
+	return nil
+}
+
+func (f *fakeProcs) Wait(ctx context.Context, id string) (proc.Proc, error) {
+	p, err := f.find(id)
+	if err != nil {
+		return proc.Proc{}, err
+	}
+	select {
+	case <-p.ended:
+		return f.Get(id)
+	case <-ctx.Done():
+		return proc.Proc{}, ctx.Err()
+	}
+}
+
+func (f *fakeProcs) Logs(ctx context.Context, id string, opt proc.LogOptions, fn func(proc.LogLine) error) error {
+	p, err := f.find(id)
+	if err != nil {
+		return err
+	}
+	lines := p.lines
+	if opt.Tail >= 0 && opt.Tail < len(lines) {
+		lines = lines[len(lines)-opt.Tail:]
+	}
+	for _, l := range lines {
+		if err := fn(l); err != nil {
+			return err
+		}
+	}
+	if !opt.Follow {
+		return nil
+	}
+	select {
+	case <-p.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+type fakeTemplates struct{ err error }
+
+func (f fakeTemplates) List() ([]Template, error) { return []Template{{Name: "default"}}, f.err }
+
+// world is a server over fakes, behind real connections.
+type world struct {
+	procs *fakeProcs
+	srv   *Server
+	log   *syncBuffer
+	unix  *httptest.Server
+	tcp   *httptest.Server
+}
+
+func newWorld(t *testing.T, change ...func(*Config)) *world {
+	t.Helper()
+	w := &world{procs: &fakeProcs{}, log: &syncBuffer{}}
+	cfg := Config{
+		Procs: w.procs, Templates: fakeTemplates{}, Token: testToken,
+		Version: Version{Version: "1.2.3", Commit: "abc", Go: "go1.26"},
+		Log:     slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "gilliam_procs 0\n") }),
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	w.srv = New(cfg)
+	w.unix, w.tcp = httptest.NewServer(w.srv.Unix()), httptest.NewServer(w.srv.TCP())
+	t.Cleanup(w.unix.Close)
+	t.Cleanup(w.tcp.Close)
+	return w
+}
+
+// answer is a whole response.
+type answer struct {
+	*http.Response
+	body string
+}
+
+// call sends one request to base; headers are pairs.
+func call(t *testing.T, base, method, path, body string, headers ...string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, base+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		switch {
+		case headers[i] == "Host":
+			req.Host = headers[i+1]
+		case headers[i+1] == "":
+			req.Header.Del(headers[i])
+		default:
+			req.Header.Set(headers[i], headers[i+1])
+		}
+	}
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{res, string(b)}
+}
+
+// syncBuffer is a log that requests write to while a test reads.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}

@@ -1,0 +1,56 @@
+package proc
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/rootfs"
+)
+
+// Config wires a [Manager] to the rooms it works with. Every field without a
+// zero value named is required.
+type Config struct {
+	// StateDir holds procs/<id>/ with the record and the log of each proc. It
+	// is made when missing, mode 0700.
+	StateDir string
+
+	// RunDir holds the machine-wide locks by which several hypervisors share
+	// ports and ids. Empty means /run/gilliam.
+	RunDir string
+
+	Templates *rootfs.Templates
+	Images    *rootfs.Images
+	Layers    *rootfs.Layers
+	Engine    *isolate.Engine
+
+	// BasePort is the first port of the pool and MaxProcs their number, and
+	// so the most procs that run at once. Zero means 10000 and 100.
+	BasePort int
+	MaxProcs int
+
+	// Host is the value of HOST in every app's environment. Empty means the
+	// machine's fully qualified name.
+	Host string
+
+	// LogSink is the syslog address that the apps' output also goes to:
+	// udp://host:port, tcp://host:port or unix:///path. Empty means none.
+	LogSink string
+
+	// Grace is how long a stop waits from the first SIGTERM to SIGKILL when
+	// the request does not say. Zero means 8 s, as the original.
+	Grace time.Duration
+
+	// KeepEnded is how many ended procs are kept to be looked at; the oldest
+	// are disposed of first. Zero means 1000.
+	KeepEnded int
+
+	// Client sends the callbacks. Nil means one with a 10 s timeout.
+	Client HTTPClient
+
+	// OnPhase is told how long each phase of a launch took. Nil means no one.
+	OnPhase func(phase string, took time.Duration)
+
+	// Log is where state changes are logged. Nil means nowhere.
+	Log *slog.Logger
+}

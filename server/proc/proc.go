@@ -1,0 +1,132 @@
+package proc
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/gilliam/hypervisor/isolate"
+)
+
+// A Request asks for a proc. [Manager.Create] checks it and answers with a
+// [FieldError] for the first field that is wrong.
+type Request struct {
+	App      string            `json:"app"`
+	Name     string            `json:"name"`
+	Image    string            `json:"image"`              // URL or allowed path of a .tar.gz; empty: no image, an empty /app
+	Command  Command           `json:"command"`            // a string for the shell, or a list to execute
+	Config   map[string]string `json:"config,omitempty"`   // the app's environment
+	Callback string            `json:"callback,omitempty"` // URL told of every change of state
+	Template string            `json:"template,omitempty"` // empty means "default"
+	Network  isolate.Network   `json:"network,omitempty"`  // empty means "host", as the original
+	Limits   Limits            `json:"limits,omitzero"`
+}
+
+// Limits of a proc; zero means the default.
+type Limits struct {
+	Memory int64   `json:"memory,omitempty"` // bytes
+	Pids   int64   `json:"pids,omitempty"`
+	CPU    float64 `json:"cpu,omitempty"` // CPUs
+}
+
+// A Command is what a proc runs: a line for the shell, run as the original ran
+// it (/bin/bash -l -c LINE), or a list that is executed as it is. In JSON it is
+// a string or an array of strings.
+type Command struct {
+	line string
+	args []string
+}
+
+// Shell is the command that runs line in a login shell.
+func Shell(line string) Command { return Command{line: line} }
+
+// Exec is the command that executes args as they are.
+func Exec(args ...string) Command { return Command{args: args} }
+
+// Args is what is executed.
+func (c Command) Args() []string {
+	if c.args != nil {
+		return c.args
+	}
+	return []string{"/bin/bash", "-l", "-c", c.line}
+}
+
+// IsZero tells that no command was given.
+func (c Command) IsZero() bool { return c.line == "" && len(c.args) == 0 }
+
+// String is the command as a person would write it.
+func (c Command) String() string {
+	if c.args == nil {
+		return c.line
+	}
+	b, _ := json.Marshal(c.args)
+	return string(b)
+}
+
+// MarshalJSON writes the string or the list that was given.
+func (c Command) MarshalJSON() ([]byte, error) {
+	if c.args != nil {
+		return json.Marshal(c.args)
+	}
+	return json.Marshal(c.line)
+}
+
+// UnmarshalJSON reads a string or an array of strings.
+func (c *Command) UnmarshalJSON(b []byte) error {
+	*c = Command{}
+	if json.Unmarshal(b, &c.line) == nil {
+		return nil
+	}
+	if json.Unmarshal(b, &c.args) == nil {
+		return nil
+	}
+	return &FieldError{Field: "command", Detail: "must be a string (run by the shell) or a list of strings (executed as it is)"}
+}
+
+// A Proc is one running instance of an app, as it was at one moment. It is a
+// value: changing it changes nothing else.
+type Proc struct {
+	ID       string            `json:"id"` // UUID4
+	App      string            `json:"app"`
+	Name     string            `json:"name"`
+	Image    string            `json:"image"`
+	Command  Command           `json:"command"`
+	Config   map[string]string `json:"config"` // the client's, merged with PORT and HOST
+	Callback string            `json:"callback,omitempty"`
+	Template string            `json:"template"`
+	Network  isolate.Network   `json:"network"`
+	Limits   Limits            `json:"limits"`
+	Port     int               `json:"port"` // 0 until one is taken from the pool
+
+	State     State      `json:"state"`
+	Reason    string     `json:"reason,omitempty"`     // why it failed and what to do
+	ExitCode  *int       `json:"exit_code,omitempty"`  // 128 + signal when a signal ended it
+	Signal    string     `json:"signal,omitempty"`     // SIGKILL, …
+	OOMKilled bool       `json:"oom_killed,omitempty"` // the kernel's OOM killer acted
+	Created   time.Time  `json:"created"`
+	Started   *time.Time `json:"started,omitempty"`
+	Ended     *time.Time `json:"ended,omitempty"`
+	PID       int        `json:"pid,omitempty"` // of its PID 1, on the host, while running
+}
+
+// Errors that a caller may branch on, with errors.Is.
+var (
+	// ErrInvalid is a request that is wrong in itself; see [FieldError].
+	ErrInvalid = errors.New("invalid request")
+	// ErrNotExist is a proc that is not there.
+	ErrNotExist = errors.New("no such proc")
+	// ErrClosed is a manager that is shutting down.
+	ErrClosed = errors.New("the hypervisor is shutting down")
+)
+
+// A FieldError names the field of a request that is wrong and says what would
+// be right. It is an [ErrInvalid].
+type FieldError struct {
+	Field  string // as in the JSON: "limits.memory"
+	Detail string
+}
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Detail }
+
+// Is makes every FieldError an ErrInvalid.
+func (e *FieldError) Is(target error) bool { return target == ErrInvalid }

@@ -1,0 +1,72 @@
+package proc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// recordVersion is written into every record. A reader refuses one it does not know.
+const recordVersion = 1
+
+// A record is what is on disk of a proc, as proc.json in its folder.
+type record struct {
+	Version int  `json:"version"`
+	Proc    Proc `json:"proc"`
+}
+
+const recordName = "proc.json"
+
+// writeRecord replaces the record in dir durably: when it returns, a crash of
+// the machine finds the new one (fsync(2) of the file and of the folder), and at
+// no instant a half of one (rename(2)).
+func writeRecord(dir string, p Proc) error {
+	b, err := json.Marshal(record{recordVersion, p})
+	if err != nil {
+		return fmt.Errorf("encode record of %s: %w", p.ID, err)
+	}
+	f, err := os.CreateTemp(dir, "."+recordName+"-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("write record: %w", err)
+	}
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), filepath.Join(dir, recordName))
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write record: %w", err), os.Remove(f.Name()))
+	}
+	return syncDir(dir)
+}
+
+func readRecord(dir string) (Proc, error) {
+	path := filepath.Join(dir, recordName)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Proc{}, err
+	}
+	var r record
+	if err := json.Unmarshal(b, &r); err != nil {
+		return Proc{}, fmt.Errorf("read %s: %w", path, err)
+	}
+	switch {
+	case r.Version != recordVersion:
+		return Proc{}, fmt.Errorf("read %s: version %d; this hypervisor knows %d", path, r.Version, recordVersion)
+	case r.Proc.ID != filepath.Base(dir):
+		return Proc{}, fmt.Errorf("read %s: it is the record of %q", path, r.Proc.ID)
+	case !r.Proc.State.Valid():
+		return Proc{}, fmt.Errorf("read %s: no such state as %q", path, r.Proc.State)
+	}
+	return r.Proc, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,157 @@
+package proc
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func good() Request {
+	return Request{App: "blog", Name: "web.1", Command: Shell("./run"), Config: map[string]string{"A": "b"}}
+}
+
+func TestRequestChecks(t *testing.T) {
+	if err := good().check(); err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("x", 128<<10)
+	for _, c := range []struct {
+		field string
+		spoil func(*Request)
+	}{
+		{"app", func(r *Request) { r.App = "" }},
+		{"app", func(r *Request) { r.App = "../x" }},
+		{"app", func(r *Request) { r.App = "-rf" }},
+		{"app", func(r *Request) { r.App = "a b" }},
+		{"app", func(r *Request) { r.App = "é" }},
+		{"app", func(r *Request) { r.App = "a\n" }},
+		{"name", func(r *Request) { r.Name = "" }},
+		{"name", func(r *Request) { r.Name = "a/b" }},
+		{"name", func(r *Request) { r.Name = strings.Repeat("n", 60) }},
+		{"command", func(r *Request) { r.Command = Command{} }},
+		{"command", func(r *Request) { r.Command = Exec() }},
+		{"command", func(r *Request) { r.Command = Exec("", "x") }},
+		{"command", func(r *Request) { r.Command = Exec("a\x00") }},
+		{"command", func(r *Request) { r.Command = Shell(long) }},
+		{"command", func(r *Request) { r.Command = Exec(slices.Repeat([]string{long[:100<<10]}, 11)...) }},
+		{"config", func(r *Request) { r.Config = map[string]string{"": "x"} }},
+		{"config", func(r *Request) { r.Config = map[string]string{"A=B": "x"} }},
+		{"config.A", func(r *Request) { r.Config = map[string]string{"A": "\x00"} }},
+		{"config.A", func(r *Request) { r.Config = map[string]string{"A": long} }},
+		{"callback", func(r *Request) { r.Callback = "ftp://x/" }},
+		{"callback", func(r *Request) { r.Callback = "http:///x" }},
+		{"callback", func(r *Request) { r.Callback = "http://u:p@x/" }},
+		{"callback", func(r *Request) { r.Callback = "://" }},
+		{"network", func(r *Request) { r.Network = "bridge" }},
+		{"limits.memory", func(r *Request) { r.Limits.Memory = -1 }},
+		{"limits.memory", func(r *Request) { r.Limits.Memory = 1 }},
+		{"limits.memory", func(r *Request) { r.Limits.Memory = math.MaxInt64 }},
+		{"limits.pids", func(r *Request) { r.Limits.Pids = -1 }},
+		{"limits.pids", func(r *Request) { r.Limits.Pids = math.MaxInt64 }},
+		{"limits.cpu", func(r *Request) { r.Limits.CPU = -1 }},
+		{"limits.cpu", func(r *Request) { r.Limits.CPU = 1e-9 }},
+		{"limits.cpu", func(r *Request) { r.Limits.CPU = math.Inf(1) }},
+	} {
+		r := good()
+		c.spoil(&r)
+		err := r.check()
+		var field *FieldError
+		if !errors.As(err, &field) || field.Field != c.field || !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", c.field, err)
+		}
+	}
+}
+
+func TestCommandJSON(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		args []string
+	}{
+		{`"./run --fast"`, []string{"/bin/bash", "-l", "-c", "./run --fast"}},
+		{`["/bin/true","a b"]`, []string{"/bin/true", "a b"}},
+	} {
+		var got Command
+		if err := json.Unmarshal([]byte(c.in), &got); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got.Args(), c.args) {
+			t.Errorf("%s: %q", c.in, got.Args())
+		}
+		if out, err := json.Marshal(got); err != nil || string(out) != c.in {
+			t.Errorf("%s became %s, %v", c.in, out, err)
+		}
+	}
+	for _, in := range []string{`7`, `{"a":1}`, `[1]`, `true`} {
+		var got Command
+		var field *FieldError
+		if err := json.Unmarshal([]byte(in), &got); !errors.As(err, &field) || field.Field != "command" {
+			t.Errorf("%s: %v", in, err)
+		}
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	config := map[string]string{"PORT": "1", "HOST": "evil", "HOME": "/root", "A": "b=c"}
+	merged := mergeConfig(config, 10000, "node.example")
+	if config["PORT"] != "1" {
+		t.Error("the client's config was changed")
+	}
+	got := environment(merged, "/app")
+	want := []string{"A=b=c", "HOME=/app", "HOST=node.example", "PATH=" + defaultPath, "PORT=10000"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := environment(map[string]string{"PATH": "/x"}, "/app"); !slices.Contains(got, "PATH=/x") {
+		t.Errorf("the app's own PATH: %q", got)
+	}
+}
+
+func TestCallbackURL(t *testing.T) {
+	p := Proc{Name: "web 1&", Port: 10001, State: Running}
+	for in, want := range map[string]string{
+		"http://x/cb":       "http://x/cb?name=web+1%26&port=10001&state=running",
+		"http://x/cb?a=b;c": "http://x/cb?a=b;c&name=web+1%26&port=10001&state=running",
+		"http://x":          "http://x?name=web+1%26&port=10001&state=running",
+	} {
+		if got, err := callbackURL(in, p); got != want || err != nil {
+			t.Errorf("%s: got %s %v, want %s", in, got, err, want)
+		}
+	}
+}
+
+func TestParseSink(t *testing.T) {
+	for in, want := range map[string]string{
+		"udp://127.0.0.1:514": "udp 127.0.0.1:514", "tcp://[::1]:601": "tcp [::1]:601", "unix:///dev/log": "unixgram /dev/log",
+		"udp://x": "", "http://x:1": "", "x": "", "unix://host/x": "", "udp://x:1/path": "", "unix:///": "",
+	} {
+		network, address, err := parseSink(in)
+		if got := strings.TrimSpace(network + " " + address); got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: got %q %v, want %q", in, got, err, want)
+		}
+	}
+}
+
+// FuzzCommand makes sure that what a client sends as a command is refused or
+// means the same when it is read back.
+func FuzzCommand(f *testing.F) {
+	f.Add([]byte(`"a"`))
+	f.Add([]byte(`["a","b"]`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var c Command
+		if json.Unmarshal(b, &c) != nil {
+			return
+		}
+		out, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again Command
+		if err := json.Unmarshal(out, &again); err != nil || !slices.Equal(c.Args(), again.Args()) {
+			t.Errorf("%q became %q, %v", c.Args(), again.Args(), err)
+		}
+	})
+}

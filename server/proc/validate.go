@@ -1,0 +1,133 @@
+package proc
+
+import (
+	"math"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/gilliam/hypervisor/isolate"
+)
+
+var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+// Bounds of a request.
+const (
+	maxHostname = 63        // of app-name, a host name's label
+	maxArg      = 128 << 10 // of one argument or variable: MAX_ARG_STRLEN, execve(2)
+	maxEnv      = 1 << 20   // of all arguments and variables together
+)
+
+// check says what is wrong with the request in itself, as a [FieldError].
+func (r Request) check() error {
+	if err := r.checkNames(); err != nil {
+		return err
+	}
+	if err := r.checkCommand(); err != nil {
+		return err
+	}
+	if err := r.checkConfig(); err != nil {
+		return err
+	}
+	if err := r.checkCallback(); err != nil {
+		return err
+	}
+	if r.Network != "" && r.Network != isolate.NetworkHost && r.Network != isolate.NetworkNone {
+		return &FieldError{"network", `must be "host" or "none"`}
+	}
+	return r.Limits.check()
+}
+
+func (r Request) checkNames() error {
+	const want = "must begin with a letter or digit and hold only letters, digits, . _ and -"
+	switch {
+	case r.App == "":
+		return &FieldError{"app", "must be given"}
+	case !validName.MatchString(r.App):
+		return &FieldError{"app", want}
+	case r.Name == "":
+		return &FieldError{"name", "must be given"}
+	case !validName.MatchString(r.Name):
+		return &FieldError{"name", want}
+	case len(hostname(r.App, r.Name)) > maxHostname:
+		return &FieldError{"name", "app and name together must be at most 62 characters: they are the host name"}
+	}
+	return nil
+}
+
+func (r Request) checkCommand() error {
+	if r.Command.IsZero() {
+		return &FieldError{"command", "must be given: a string for the shell, or a list to execute"}
+	}
+	args := r.Command.Args()
+	if args[0] == "" {
+		return &FieldError{"command", "must begin with a program"}
+	}
+	total := 0
+	for _, a := range args {
+		if strings.ContainsRune(a, 0) {
+			return &FieldError{"command", "must not hold a NUL character"}
+		}
+		if len(a) >= maxArg {
+			return &FieldError{"command", "an argument must be shorter than 128 KiB"}
+		}
+		total += len(a) + 1
+	}
+	if total > maxEnv {
+		return &FieldError{"command", "must be at most 1 MiB"}
+	}
+	return nil
+}
+
+func (r Request) checkConfig() error {
+	total := 0
+	for k, v := range r.Config {
+		field := "config." + k
+		switch {
+		case k == "":
+			return &FieldError{"config", "a variable's name must not be empty"}
+		case strings.ContainsAny(k, "=\x00"):
+			return &FieldError{"config", "a variable's name must not hold = or a NUL character"}
+		case strings.ContainsRune(v, 0):
+			return &FieldError{field, "must not hold a NUL character"}
+		case len(k)+len(v)+2 > maxArg:
+			return &FieldError{field, "name and value must be shorter than 128 KiB"}
+		}
+		total += len(k) + len(v) + 2
+	}
+	if total > maxEnv {
+		return &FieldError{"config", "must be at most 1 MiB"}
+	}
+	return nil
+}
+
+func (r Request) checkCallback() error {
+	if r.Callback == "" {
+		return nil
+	}
+	u, err := url.Parse(r.Callback)
+	switch {
+	case err != nil:
+		return &FieldError{"callback", "must be a URL"}
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return &FieldError{"callback", "must be an http or https URL with a host"}
+	case u.User != nil:
+		return &FieldError{"callback", "must not hold a user name or password"}
+	}
+	return nil
+}
+
+func (l Limits) check() error {
+	switch {
+	case l.Memory < 0 || l.Memory != 0 && l.Memory < isolate.MinMemory || l.Memory > math.MaxInt64/2:
+		return &FieldError{"limits.memory", "must be at least 16777216 bytes (16 MiB), or 0 for the default of 1 GiB"}
+	case l.Pids < 0 || l.Pids > 1<<22:
+		return &FieldError{"limits.pids", "must be 1 to 4194304, or 0 for the default of 512"}
+	case l.CPU < 0 || math.IsNaN(l.CPU) || l.CPU > 4096 || l.CPU != 0 && l.CPU < 0.01:
+		return &FieldError{"limits.cpu", "must be 0.01 to 4096 CPUs, or 0 for no limit"}
+	}
+	return nil
+}
+
+// hostname is what a proc's machine is called, as the original did.
+func hostname(app, name string) string { return app + "-" + name }

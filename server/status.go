@@ -1,0 +1,54 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/gilliam/hypervisor/server/proc"
+)
+
+// A row says how an error is told to a client.
+type row struct {
+	err    error
+	status int
+	code   string // the last part of the problem's type
+}
+
+// clientGone is the status of a request that its client gave up; no one sees
+// it but the log and the metrics.
+const clientGone = 499
+
+// statuses is the one table from errors to statuses; the first match wins.
+// What is not in it is an internal error, whose cause only the log tells.
+var statuses = []row{
+	{proc.ErrInvalid, http.StatusBadRequest, "invalid"},
+	{proc.ErrNotExist, http.StatusNotFound, "not-found"},
+	{proc.ErrClosed, http.StatusServiceUnavailable, "shutting-down"},
+	{ErrUnauthorized, http.StatusUnauthorized, "unauthorized"},
+	{ErrCrossOrigin, http.StatusForbidden, "cross-origin"},
+	{ErrHost, http.StatusMisdirectedRequest, "wrong-host"},
+	{ErrTooLarge, http.StatusRequestEntityTooLarge, "too-large"},
+	{ErrMediaType, http.StatusUnsupportedMediaType, "media-type"},
+	{ErrBody, http.StatusBadRequest, "body"},
+	{ErrTemplates, http.StatusInternalServerError, "templates"},
+	{echo.ErrNotFound, http.StatusNotFound, "no-route"},
+	{echo.ErrMethodNotAllowed, http.StatusMethodNotAllowed, "method"},
+	{context.Canceled, clientGone, "client-gone"},
+	{context.DeadlineExceeded, http.StatusServiceUnavailable, "timeout"},
+}
+
+// internal is the row of every other error.
+var internal = row{errors.New("internal error"), http.StatusInternalServerError, "internal"}
+
+// rowOf finds the row of err.
+func rowOf(err error) row {
+	for _, r := range statuses {
+		if errors.Is(err, r.err) {
+			return r
+		}
+	}
+	return internal
+}
