@@ -100,7 +100,7 @@ func (b *builder) mount(s Mount) error {
 		return err
 	}
 	defer unix.Close(mnt)
-	at, err := openIn(b.root, s.Target, unix.O_DIRECTORY)
+	at, err := b.target(s.Target, true)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,8 @@ func (b *builder) bind(s BindStep) error {
 	return attach(mnt, at)
 }
 
-// target opens a place to mount on, and makes it when it is missing.
+// target opens a place to mount on, and makes it when it is missing. A template
+// in which a folder on the way is a symlink is refused.
 func (b *builder) target(p string, isDir bool) (int, error) {
 	if isDir {
 		if err := b.mkdir(p, 0o755); err != nil && err != unix.EEXIST {

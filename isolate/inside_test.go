@@ -290,10 +290,14 @@ func TestHostileTemplate(t *testing.T) {
 			s.Template = template
 			s.Binds = []isolate.Bind{{Source: "/etc/resolv.conf", Target: "/etc/resolv.conf"}}
 			_, err := launch(t, testbed.Engine(t), s)
-			if err == nil {
-				t.Fatal("the template has no /bin/true")
+			want := "too many levels of symbolic links"
+			switch trap {
+			case "app": // nothing is mounted there
+				want = "exec /bin/true"
+			case "etc/resolv.conf": // replaced in the layer
+				want = "exec /bin/true"
 			}
-			if !strings.Contains(err.Error(), "exec /bin/true") {
+			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s -> %s: %v", trap, to, err)
 			}
 		}

@@ -37,7 +37,7 @@ func spec(tb testing.TB, args ...string) isolate.Spec {
 		tb.Fatal(err)
 	}
 	id := uuid.NewString()
-	layer, err := layers.Create(id, ids, isolate.LayerFolders)
+	layer, err := layers.Create(id, ids, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -362,7 +362,7 @@ func TestManyAtOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Layer, err = layers.Create(s.ID, s.IDs, isolate.LayerFolders); err != nil {
+		if s.Layer, err = layers.Create(s.ID, s.IDs, nil); err != nil {
 			t.Fatal(err)
 		}
 		all.Go(func() {

@@ -2,11 +2,6 @@ package isolate
 
 import "fmt"
 
-// Folders that a layer's upper side must have before a launch, so that a
-// template in which one of them is missing or a symlink cannot say where a file
-// system is mounted. Whoever makes the [Layer] makes them.
-var LayerFolders = []string{"proc", "sys", "dev", "app", "tmp"}
-
 // overlayOptions: no redirects and no metadata-only copies, so that extended
 // attributes planted in a template name nothing; volatile, because a layer is
 // thrown away with its proc and needs no sync (filesystems/overlayfs.rst).
@@ -59,6 +54,7 @@ func planSteps(s Spec) []Step {
 			Lower: s.Template, Upper: s.Layer.Upper, Work: s.Layer.Work,
 			Options: overlayOptions, Flags: NoSuid | NoDev,
 		},
+		Mkdir{"/proc"}, // for sandbox-init
 		Mount{"tmpfs", "/dev", []string{"mode=755", "size=64k", "nr_inodes=64"}, NoSuid | NoExec},
 	}
 	for _, d := range devNodes {

@@ -68,8 +68,8 @@ type Bind struct {
 // A User is a numeric identity in the sandbox. There are never
 // supplementary groups.
 type User struct {
-	UID uint32
-	GID uint32
+	UID uint32 `json:"uid"`
+	GID uint32 `json:"gid"`
 }
 
 // An IDRange is Size consecutive host ids, uids and gids alike.

@@ -23,7 +23,7 @@ type AdoptOptions struct {
 }
 
 // Adopt makes a template of dir, a folder that debootstrap has filled: it does
-// what README of the original did by hand, then moves the folder to where the
+// what the original's README did by hand, then moves the folder to where the
 // template belongs, in one rename. Everything in the tree is reached through an
 // [os.Root], so that its links lead nowhere outside.
 //

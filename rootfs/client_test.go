@@ -85,7 +85,9 @@ func TestRebinding(t *testing.T) {
 func TestRedirectToName(t *testing.T) {
 	i := newImages(t, ImagesConfig{AllowedNets: prefixes(t, "127.0.0.1/32")})
 	i.connect(&net.Dialer{Resolver: nameServer(t, "169.254.169.254")}, time.Minute)
-	s := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://metadata.example/", http.StatusFound) })
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://metadata.example/", http.StatusFound)
+	})
 	_, err := i.Fetch(context.Background(), s.URL)
 	if !errors.Is(err, ErrForbidden) || !strings.Contains(err.Error(), "169.254.169.254 is link-local") {
 		t.Errorf("got %v", err)

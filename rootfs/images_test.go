@@ -122,7 +122,10 @@ func TestFetchFails(t *testing.T) {
 		return func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(code); w.Write(image) }
 	}
 	redirect := func(to string) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Location", to); w.WriteHeader(http.StatusFound) }
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", to)
+			w.WriteHeader(http.StatusFound)
+		}
 	}
 	hijack := func(answer string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {

@@ -115,19 +115,19 @@ func TestRemoveTenants(t *testing.T) {
 	}
 }
 
-// 100,000 files and 10,000 folders.
+// More folders in one folder than are read at a time, with files in each.
 func TestRemoveLarge(t *testing.T) {
 	l := newLayers(t)
 	layer, err := l.Create("a", isolate.IDRange{Base: 1 << 20, Size: 1 << 16}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for d := range 10_000 {
+	for d := range 2_000 {
 		dir := fmt.Sprintf("%s/%d", layer.Upper, d)
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		for f := range 10 {
+		for f := range 5 {
 			if err := unix.Mknod(fmt.Sprintf("%s/%d", dir, f), unix.S_IFREG|0o644, 0); err != nil {
 				t.Fatal(err)
 			}

@@ -68,8 +68,8 @@ func OpenLayers(dir string) (*Layers, error) {
 // mount on them cannot be led elsewhere. Upper and what is in it belong to the
 // sandbox's root, mode 0755; tmp and var/tmp are 1777.
 //
-// The error is an [ErrExist] when the id has a layer, or one that is still
-// being removed. When Create fails it leaves nothing.
+// The error is an [ErrExist] when the id has a layer, or one is being made for
+// it. When Create fails it leaves nothing.
 func (l *Layers) Create(id string, ids isolate.IDRange, need []string) (layer isolate.Layer, err error) {
 	if !layerID.MatchString(id) {
 		return isolate.Layer{}, invalid("layer id %s: must be 1 to 64 characters of a-z, 0-9 and '-'", quote(id))

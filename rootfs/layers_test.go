@@ -150,6 +150,16 @@ func TestRemoveHostile(t *testing.T) {
 	if err := errors.Join(os.Mkdir(canary, 0o755), os.WriteFile(canary+"/secret", []byte("sing"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
+	// With few descriptors, so that no depth may take one each.
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		t.Fatal(err)
+	}
+	few := unix.Rlimit{Cur: 200, Max: lim.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &lim)
 	for name, hostile := range map[string]func(upper string) error{
 		"symlinks": func(upper string) error {
 			return errors.Join(os.Symlink(canary, upper+"/abs"), os.Symlink("../../../canary", upper+"/rel"),
@@ -169,9 +179,9 @@ func TestRemoveHostile(t *testing.T) {
 			return err
 		},
 		"300 deep":  func(upper string) error { return deep(upper, 300) },
-		"5000 deep": func(upper string) error { return deep(upper, 5000) },
+		"2500 deep": func(upper string) error { return deep(upper, 2500) },
 		"wide": func(upper string) error {
-			for n := range 3000 {
+			for n := range 2500 {
 				if err := os.WriteFile(fmt.Sprintf("%s/%d", upper, n), nil, 0); err != nil {
 					return err
 				}

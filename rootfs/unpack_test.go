@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -398,6 +399,8 @@ func slicesOfGzip(t testing.TB, b []byte) []byte {
 }
 
 func TestUnpackModesAndTimes(t *testing.T) {
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
 	a := newArchive(t)
 	a.dir("d/")
 	a.mode("d/tool", 0o6711)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -44,11 +45,13 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 		return nil, err
 	}
 	templates := rootfs.OpenTemplates(templatesConfig(cfg.stateDir, cfg.template, cfg.runUser))
+	callbacks := rootfs.NewClient(cfg.allowNets, callbackTimeout)
+	callbacks.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	procs, err := proc.Open(proc.Config{
 		StateDir: cfg.stateDir, RunDir: cfg.runDir,
 		Templates: templates, Images: images, Layers: layers, Engine: engine,
 		BasePort: cfg.basePort, MaxProcs: cfg.maxProcs, LogSink: cfg.logSink, Grace: cfg.grace, KeepEnded: cfg.keepEnded,
-		Client: rootfs.NewClient(cfg.allowNets, callbackTimeout), OnPhase: m.ObservePhase, Log: log,
+		Client: callbacks, OnPhase: m.ObservePhase, Log: log,
 	})
 	if err != nil {
 		return nil, err

@@ -14,27 +14,36 @@ import (
 
 // Main runs a package's tests and fails when they leave anything on the host
 // that was not there before. It does not return.
-func Main(m *testing.M) {
+func Main(m *testing.M) { os.Exit(Run(m, func() error { return nil })) }
+
+// Run is [Main] with something to be done first, once it is known that the
+// tests can run. It returns the exit status.
+func Run(m *testing.M, setup func() error) int {
 	if os.Geteuid() != 0 {
-		fatal("must run as root: sudo make test")
+		return fail("must run as root: sudo make test")
 	}
 	if _, err := template(); err != nil {
-		fatal(err.Error())
+		return fail(err.Error())
+	}
+	if err := setup(); err != nil {
+		return fail(err.Error())
 	}
 	before := look()
 	code := m.Run()
 	if code == 0 {
 		if left := settle(before); len(left) > 0 {
-			fatal("the tests left behind:\n\t" + strings.Join(left, "\n\t"))
+			return fail("the tests left behind:\n\t" + strings.Join(left, "\n\t"))
 		}
 	}
-	os.Exit(code)
+	return code
 }
 
-func fatal(text string) {
+func fail(text string) int {
 	fmt.Fprintln(os.Stderr, "testbed: "+text)
-	os.Exit(1)
+	return 1
 }
+
+func fatal(text string) { os.Exit(fail(text)) }
 
 // TemplateDir is the root file system that tests share: $TEMPLATE, or the one
 // that `make template` prepares.

@@ -115,7 +115,7 @@ func (i *instance) provision(h *holdings) (isolate.Spec, error) {
 	}
 	h.idRange = n + 1
 	ids := isolate.IDRange{Base: uint32(idsBase + n*idsEach), Size: idsEach}
-	layer, err := i.m.cfg.Layers.Create(i.p.ID, ids, isolate.LayerFolders)
+	layer, err := i.m.cfg.Layers.Create(i.p.ID, ids, nil)
 	if err != nil {
 		return isolate.Spec{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"github.com/gilliam/hypervisor/isolate"
 )
@@ -140,6 +142,10 @@ func (m *Manager) closePools() error {
 		}
 	}
 	m.sink.close()
+	// Ours when it is empty; what else is in it is someone else's.
+	if rmErr := os.Remove(m.cfg.RunDir); rmErr != nil && !errors.Is(rmErr, unix.ENOTEMPTY) && !errors.Is(rmErr, fs.ErrNotExist) {
+		err = errors.Join(err, rmErr)
+	}
 	return err
 }
 

@@ -29,12 +29,31 @@ type pool struct {
 	next int // where to look first: a number is not used again at once
 }
 
+// inUse is the offset of a byte, beyond all numbers, that everyone who has the
+// file open locks together, and the one who removes it alone.
+const inUse = 1 << 40
+
 func openPool(path string, base int64, size int, free func(int) bool) (*pool, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open pool: %w", err)
+	for {
+		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("open pool: %w", err)
+		}
+		p := &pool{file: file, base: base, size: size, free: free, held: make(map[int]bool)}
+		err = p.setLock(unix.F_OFD_SETLKW, unix.F_RDLCK, inUse)
+		var st unix.Stat_t
+		if err == nil {
+			err = unix.Fstat(int(file.Fd()), &st)
+		}
+		if err == nil && st.Nlink > 0 {
+			return p, nil
+		}
+		file.Close()
+		if err != nil {
+			return nil, fmt.Errorf("open pool %s: %w", path, err)
+		}
+		// It was removed between the open and the lock: there is a new one to make.
 	}
-	return &pool{file: file, base: base, size: size, free: free, held: make(map[int]bool)}, nil
 }
 
 // lease takes a number, or says errExhausted.
@@ -73,13 +92,21 @@ func (p *pool) release(n int) {
 	}
 }
 
-// close releases every number.
-func (p *pool) close() error { return p.file.Close() }
+// close releases every number, and removes the file when nobody else has it open.
+func (p *pool) close() error {
+	var err error
+	if p.setLock(unix.F_OFD_SETLK, unix.F_WRLCK, inUse) == nil {
+		err = os.Remove(p.file.Name())
+	}
+	return errors.Join(err, p.file.Close())
+}
 
 func (p *pool) lock(n int, kind int16) error {
-	return unix.FcntlFlock(p.file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{
-		Type: kind, Whence: io.SeekStart, Start: p.base + int64(n), Len: 1,
-	})
+	return p.setLock(unix.F_OFD_SETLK, kind, p.base+int64(n))
+}
+
+func (p *pool) setLock(cmd int, kind int16, offset int64) error {
+	return unix.FcntlFlock(p.file.Fd(), cmd, &unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: offset, Len: 1})
 }
 
 // portFree tells whether a TCP server could listen on the port now. It binds

@@ -151,10 +151,19 @@ func TestPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	lease(b, 2, 0, 1)
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("removed under b: %v", err)
+	}
 	c := open(10, 3, func(n int) bool { return n == 2 })
 	lease(c, 2)
 	if _, err := c.lease(); !errors.Is(err, errExhausted) {
 		t.Errorf("only 2 is free: %v", err)
+	}
+	if err := errors.Join(b.close(), c.close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the last one to close leaves the file: %v", err)
 	}
 }
 
@@ -164,16 +173,18 @@ func TestPoolUnderRace(t *testing.T) {
 	held := make(map[int]bool)
 	var all sync.WaitGroup
 	for range 4 {
-		p, err := openPool(path, 0, 8, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer p.close()
 		all.Go(func() {
 			for range 200 {
+				// Opened and closed each time: the file comes and goes under the others.
+				p, err := openPool(path, 0, 8, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
 				n, err := p.lease()
 				if err != nil {
-					continue
+					t.Error(err)
+					return
 				}
 				mu.Lock()
 				if held[n] {
@@ -185,6 +196,9 @@ func TestPoolUnderRace(t *testing.T) {
 				delete(held, n)
 				mu.Unlock()
 				p.release(n)
+				if err := p.close(); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	}
