@@ -33,7 +33,7 @@ var (
 	procsDesc     = desc("gilliam_procs", "Procs that are known, by state.", "state")
 	launchesDesc  = desc("gilliam_proc_launches_total", "Launches that came to an end, by outcome.", "outcome")
 	callbacksDesc = desc("gilliam_callbacks_total", "Callbacks, by outcome.", "outcome")
-	droppedDesc   = desc("gilliam_log_dropped_lines_total", "Lines of the apps' output that were not kept.")
+	droppedDesc   = desc("gilliam_log_dropped_lines_total", "Lines of the apps' output that were not kept, by what did not take them.", "sink")
 	fetchesDesc   = desc("gilliam_image_fetches_total", "Image fetches, by outcome: hit needed no transfer.", "outcome")
 	fetchedDesc   = desc("gilliam_image_fetched_bytes_total", "Bytes of images received, compressed.")
 	errorsDesc    = desc("gilliam_usage_errors_total", "Times that the usage of a running proc could not be read for a scrape.")
@@ -79,7 +79,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counts := c.procs.Counts()
 	outcomes(ch, launchesDesc, counts.Launches, "running", "fail")
 	outcomes(ch, callbacksDesc, counts.Callbacks, "delivered", "failed")
-	ch <- counter(droppedDesc, float64(counts.LogDropped))
+	outcomes(ch, droppedDesc, counts.LogDropped, "file", "syslog")
 
 	images := c.images.Counts()
 	outcomes(ch, fetchesDesc, map[string]uint64{"hit": images.Hits, "fetched": images.Fetched, "failed": images.Failed})
@@ -92,7 +92,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 func (c *collector) usage(ch chan<- prometheus.Metric, p proc.Proc) {
 	u, err := c.procs.Usage(p.ID)
 	if err != nil {
-		if !errors.Is(err, proc.ErrNotExist) {
+		if !errors.Is(err, proc.ErrNotExist) && !errors.Is(err, isolate.ErrEnded) {
 			c.errors.Add(1)
 		}
 		return

@@ -58,7 +58,7 @@ var busy = fakeProcs{
 		"r1": {CPU: 1500 * time.Millisecond, Memory: 64 << 20, MemoryLimit: 1 << 30, Pids: 3},
 		"r2": {CPU: time.Millisecond, Memory: 4096, MemoryLimit: 16 << 20, Pids: 1},
 	},
-	counts: proc.Counts{Launches: map[string]uint64{"running": 5, "fail": 1}, Callbacks: map[string]uint64{"delivered": 7}, LogDropped: 42},
+	counts: proc.Counts{Launches: map[string]uint64{"running": 5, "fail": 1}, Callbacks: map[string]uint64{"delivered": 7}, LogDropped: map[string]uint64{"file": 42}},
 }
 
 func golden(t *testing.T, name string) *os.File {

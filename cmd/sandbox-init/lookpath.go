@@ -6,13 +6,16 @@ import "golang.org/x/sys/unix"
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // lookPath finds the program as execvp(3) does: as it is when the name holds a
-// slash, else along the PATH of env.
-func lookPath(name string, env []string) (string, error) {
+// slash, relative to dir, where the program starts; else along the PATH of env.
+func lookPath(name, dir string, env []string) (string, error) {
 	if name == "" {
 		return "", unix.ENOENT
 	}
 	if contains(name, '/') {
-		return name, executable(name)
+		if name[0] == '/' {
+			return name, executable(name)
+		}
+		return name, executable(dir + "/" + name)
 	}
 	path := defaultPath
 	for _, kv := range env {

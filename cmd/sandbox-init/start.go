@@ -139,7 +139,7 @@ func closeOnExec(*wire.Setup) error {
 
 // run forks the program as the app's user, in a session of its own.
 func run(s *wire.Setup) (int, *wire.Failed) {
-	path, err := lookPath(s.Args[0], s.Env)
+	path, err := lookPath(s.Args[0], s.Dir, s.Env)
 	if err != nil {
 		return 0, &wire.Failed{Step: wire.StepExec, Path: s.Args[0], Errno: errnoOf(err)}
 	}

@@ -28,6 +28,9 @@ func Run(m *testing.M, setup func() error) int {
 	if err := setup(); err != nil {
 		return fail(err.Error())
 	}
+	if err := alone(); err != nil {
+		return fail(err.Error())
+	}
 	before := look()
 	code := m.Run()
 	if code == 0 {

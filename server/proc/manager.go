@@ -41,7 +41,8 @@ type Manager struct {
 
 	ctx        context.Context // of callbacks: ends when Close runs out of time
 	cancel     context.CancelFunc
-	background sync.WaitGroup // procs' lives, stops, callbacks
+	background sync.WaitGroup // procs' lives and stops
+	callbacks  sync.WaitGroup
 
 	mu      sync.Mutex
 	procs   map[string]*instance
@@ -53,7 +54,7 @@ type Manager struct {
 type Counts struct {
 	Launches   map[string]uint64 // by outcome: "running" or "fail"
 	Callbacks  map[string]uint64 // by outcome: "delivered" or "failed"
-	LogDropped uint64            // lines that a log or syslog did not take
+	LogDropped map[string]uint64 // lines of output, by what did not take them: "file" or "syslog"
 }
 
 // Open takes over a state folder. Procs that were not ended are what a
@@ -67,8 +68,9 @@ func Open(cfg Config) (*Manager, error) {
 		host:  cfg.Host,
 		procs: make(map[string]*instance),
 		counts: Counts{
-			Launches:  map[string]uint64{"running": 0, "fail": 0},
-			Callbacks: map[string]uint64{"delivered": 0, "failed": 0},
+			Launches:   map[string]uint64{"running": 0, "fail": 0},
+			Callbacks:  map[string]uint64{"delivered": 0, "failed": 0},
+			LogDropped: map[string]uint64{"file": 0},
 		},
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -238,7 +240,7 @@ func (m *Manager) instanceOf(p Proc) *instance {
 		log:  log,
 		boot: ctx, cancelBoot: cancel,
 		notify: &notifier{
-			ctx: m.ctx, client: m.cfg.Client, url: p.Callback, log: log, count: m.countCallback, idle: &m.background,
+			ctx: m.ctx, client: m.cfg.Client, url: p.Callback, log: log, count: m.countCallback, idle: &m.callbacks,
 		},
 		p:       p,
 		changed: make(chan struct{}),
@@ -330,7 +332,8 @@ func (m *Manager) Counts() Counts {
 	c := m.counts
 	c.Launches = maps.Clone(c.Launches)
 	c.Callbacks = maps.Clone(c.Callbacks)
-	c.LogDropped += m.sink.dropped()
+	c.LogDropped = maps.Clone(c.LogDropped)
+	c.LogDropped["syslog"] = m.sink.dropped()
 	return c
 }
 
@@ -349,5 +352,5 @@ func (m *Manager) countLaunch(outcome string) {
 func (m *Manager) countDropped(lines int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.counts.LogDropped += uint64(lines)
+	m.counts.LogDropped["file"] += uint64(lines)
 }

@@ -15,6 +15,10 @@ import (
 // did; SIGKILL follows at the end of the grace.
 var termAt = []time.Duration{0, time.Second, 3 * time.Second}
 
+// lastCallbacks is how long the callbacks under way have left after the end of
+// the last proc.
+const lastCallbacks = 2 * time.Second
+
 // Stop ends a proc and returns it when it has ended; its record and log stay.
 // A negative grace means the configured one. When ctx ends first the stop goes
 // on by itself. Stopping a proc that has ended does nothing.
@@ -162,6 +166,11 @@ func (m *Manager) Close(ctx context.Context) error {
 		}
 		<-idle
 	}
+	// Every state has been told to the callbacks. A receiver that does not
+	// answer holds up the end no longer than this.
+	last := time.AfterFunc(lastCallbacks, m.cancel)
+	defer last.Stop()
+	m.callbacks.Wait()
 	m.cancel()
 	return m.closePools()
 }
