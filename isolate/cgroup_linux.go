@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/cgroups"
@@ -11,6 +12,11 @@ import (
 	"github.com/opencontainers/cgroups/manager"
 	"golang.org/x/sys/unix"
 )
+
+// setting keeps launches from setting limits at the same time: the v1 blkio
+// controller of the cgroups package, one for all managers, keeps what it finds
+// out the first time (fs.BlkioGroup.detectWeightFilenames in v0.1.0).
+var setting sync.Mutex
 
 // newCgroup makes the cgroup and sets its limits, before any process is in it.
 func newCgroup(c Cgroup) (cgroups.Manager, error) {
@@ -25,6 +31,8 @@ func newCgroup(c Cgroup) (cgroups.Manager, error) {
 	if err := m.Apply(-1); err != nil {
 		return nil, errors.Join(fmt.Errorf("make cgroup %s: %w", c.Path, err), m.Destroy())
 	}
+	setting.Lock()
+	defer setting.Unlock()
 	if err := m.Set(config.Resources); err != nil {
 		return nil, errors.Join(fmt.Errorf("set limits of cgroup %s: %w", c.Path, err), m.Destroy())
 	}

@@ -41,7 +41,7 @@ func Probe() (Host, error) {
 		Seccomp:    exists("/proc/sys/kernel/seccomp/actions_avail"),
 		Root:       hasCapabilities(string(status)),
 	}
-	h.SwapLimit = h.Cgroup == CgroupV2 || exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
+	h.SwapLimit = exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes") || h.Cgroup == CgroupV2 && exists("/proc/swaps")
 	if path, err := filepath.EvalSymlinks("/etc/resolv.conf"); err == nil {
 		h.ResolvConf = path
 	}

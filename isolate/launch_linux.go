@@ -50,7 +50,9 @@ func (e *Engine) Launch(ctx context.Context, p Plan, stdio IO) (_ *Sandbox, err 
 	child := <-fork
 	theirs.Close()
 
-	s := &Sandbox{id: p.ID, process: child.process, control: ours, cgroup: cg, done: make(chan struct{})}
+	s := &Sandbox{
+		id: p.ID, process: child.process, control: ours, cgroup: cg, plan: p, host: e.host, done: make(chan struct{}),
+	}
 	if err := errors.Join(cgErr, child.err); err != nil {
 		return nil, errors.Join(fmt.Errorf("sandbox %s: %w", p.ID, err), s.abandon())
 	}
@@ -191,36 +193,38 @@ func (e *Engine) admit(ctx context.Context, s *Sandbox, p Plan) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("hear from sandbox-init: %w", err), ctx.Err())
 	}
-	if err := started(kind, body); err != nil {
+	if s.program, err = started(kind, body); err != nil {
 		return err
 	}
 	return s.control.SetDeadline(time.Time{})
 }
 
-// started reads sandbox-init's answer to its setup.
-func started(kind wire.Kind, body []byte) error {
+// started reads sandbox-init's answer to its setup: the program's pid in the
+// sandbox, or what failed.
+func started(kind wire.Kind, body []byte) (int, error) {
 	switch kind {
 	case wire.KindStarted:
-		return nil
+		pid, err := wire.DecodeNumber(body)
+		return int(pid), err
 	case wire.KindFailed:
 		var f wire.Failed
 		if err := f.Decode(body); err != nil {
-			return err
+			return 0, err
 		}
 		errno := error(syscall.Errno(f.Errno))
 		if f.Errno == 0 || f.Errno > 4095 {
 			errno = errors.New("unknown error")
 		}
 		if f.Step == wire.StepExec {
-			return &ExecError{Path: sanitize(f.Path), Err: errno}
+			return 0, &ExecError{Path: sanitize(f.Path), Err: errno}
 		}
 		step := "sandbox-init: " + sanitize(f.Step)
 		if f.Path != "" {
 			step += " " + sanitize(f.Path)
 		}
-		return &StepError{step, errno}
+		return 0, &StepError{step, errno}
 	}
-	return fmt.Errorf("sandbox-init said something unexpected (kind %d)", kind)
+	return 0, fmt.Errorf("sandbox-init said something unexpected (kind %d)", kind)
 }
 
 // setup is the part of the plan that sandbox-init does.

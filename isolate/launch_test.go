@@ -77,6 +77,9 @@ func launchPlan(tb testing.TB, e *isolate.Engine, plan isolate.Plan) (*running, 
 		r.Close()
 		return nil, err
 	}
+	if diff, err := box.Verify(); len(diff) > 0 || err != nil && !errors.Is(err, isolate.ErrEnded) {
+		tb.Errorf("what the kernel enforces is not the plan: %v %v", diff, err)
+	}
 	run := &running{Sandbox: box, out: r, text: make(chan string, 1)}
 	tb.Cleanup(func() {
 		if err := box.Destroy(); err != nil {

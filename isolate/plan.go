@@ -9,59 +9,59 @@ import (
 // A Plan is exactly what will be done to launch a sandbox, as plain data. It is
 // made by [NewPlan] and prints as text, one step a line.
 type Plan struct {
-	ID       string
-	Hostname string
-	Network  Network
-	IDs      IDRange
-	User     User
+	ID       string  `json:"id"`
+	Hostname string  `json:"hostname"`
+	Network  Network `json:"network"`
+	IDs      IDRange `json:"ids"`
+	User     User    `json:"user"`
 
 	// Root is where the sandbox's root is mounted, in the launch thread's own
 	// mount namespace; nobody else ever sees it there. It is the template's own
 	// path: the one folder that is sure to exist.
-	Root string
+	Root string `json:"root"`
 
 	// Steps are done before sandbox-init is forked, in this order.
-	Steps []Step
+	Steps []Step `json:"steps"`
 
 	// Masked and ReadOnly are paths in /proc that sandbox-init hides and
 	// protects; those in /sys are Steps.
-	Masked   []string
-	ReadOnly []string
+	Masked   []string `json:"masked"`
+	ReadOnly []string `json:"read_only"`
 
-	Cgroup      Cgroup
-	Rlimits     []Rlimit
-	OOMScoreAdj int
-	Umask       uint32
+	Cgroup      Cgroup   `json:"cgroup"`
+	Rlimits     []Rlimit `json:"rlimits"`
+	OOMScoreAdj int      `json:"oom_score_adj"`
+	Umask       uint32   `json:"umask"`
 
-	Args []string
-	Env  []string
-	Dir  string
+	Args []string `json:"args"`
+	Env  []string `json:"env"`
+	Dir  string   `json:"dir"`
 }
 
 // A Cgroup is what the sandbox's cgroup is set to.
 type Cgroup struct {
-	Path       string // below the root of every hierarchy
-	Memory     int64  // bytes
-	MemorySwap int64  // bytes of memory and swap together; 0: swap cannot be limited here
-	Pids       int64
-	CPUQuota   int64  // µs of CPU time a period; 0: no limit
-	CPUPeriod  uint64 // µs
-	Devices    []DeviceRule
+	Path       string       `json:"path"`        // below the root of every hierarchy
+	Memory     int64        `json:"memory"`      // bytes
+	MemorySwap int64        `json:"memory_swap"` // bytes of memory and swap together; 0: swap cannot be limited here
+	Pids       int64        `json:"pids"`
+	CPUQuota   int64        `json:"cpu_quota"`  // µs of CPU time a period; 0: no limit
+	CPUPeriod  uint64       `json:"cpu_period"` // µs
+	Devices    []DeviceRule `json:"devices"`
 }
 
 // A DeviceRule allows to read and write one character device, or all of one
 // major number when Minor is -1. Whatever no rule allows is denied.
 type DeviceRule struct {
-	Major int64
-	Minor int64
+	Major int64 `json:"major"`
+	Minor int64 `json:"minor"`
 }
 
 // An Rlimit is one resource limit of the program (getrlimit(2)).
 type Rlimit struct {
-	Resource int
-	Name     string
-	Soft     uint64
-	Hard     uint64
+	Resource int    `json:"-"`
+	Name     string `json:"name"`
+	Soft     uint64 `json:"soft"`
+	Hard     uint64 `json:"hard"`
 }
 
 // CgroupParent is the cgroup that holds the cgroups of all sandboxes.

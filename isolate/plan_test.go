@@ -1,6 +1,8 @@
 package isolate
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"go/parser"
@@ -58,6 +60,21 @@ func TestPlanGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "testdata/plan.txt", p.String())
+}
+
+func TestPlanJSON(t *testing.T) {
+	p, err := NewPlan(testSpec(), testHost())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(b, []byte(`"unknown"`)) {
+		t.Error("a step has no JSON of its own")
+	}
+	golden(t, "testdata/plan.json", string(b)+"\n")
 }
 
 func TestPlanDefaults(t *testing.T) {

@@ -21,6 +21,9 @@ type Sandbox struct {
 	process *os.Process // sandbox-init
 	control net.Conn
 	cgroup  cgroups.Manager
+	plan    Plan
+	host    Host
+	program int // the program's pid as sandbox-init said it, in the sandbox
 
 	write sync.Mutex // one frame at a time on control
 
@@ -33,6 +36,9 @@ func (s *Sandbox) ID() string { return s.id }
 
 // PID is sandbox-init's on the host.
 func (s *Sandbox) PID() int { return s.process.Pid }
+
+// Plan is what the sandbox was launched by.
+func (s *Sandbox) Plan() Plan { return s.plan }
 
 // Done is closed when every process of the sandbox has ended.
 func (s *Sandbox) Done() <-chan struct{} { return s.done }

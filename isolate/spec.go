@@ -74,8 +74,8 @@ type User struct {
 
 // An IDRange is Size consecutive host ids, uids and gids alike.
 type IDRange struct {
-	Base uint32
-	Size uint32
+	Base uint32 `json:"base"`
+	Size uint32 `json:"size"`
 }
 
 // Network says which network namespace a sandbox gets.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/server/proc"
 )
 
@@ -20,6 +21,10 @@ type Procs interface {
 	Remove(ctx context.Context, id string, grace time.Duration) error
 	Wait(ctx context.Context, id string) (proc.Proc, error)
 	Logs(ctx context.Context, id string, opt proc.LogOptions, fn func(proc.LogLine) error) error
+
+	Plan(ctx context.Context, req proc.Request) (isolate.Plan, error)
+	PlanOf(id string) (isolate.Plan, error)
+	Verify(id string) ([]isolate.Difference, error)
 }
 
 // Templates lists the templates that procs may be made from.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/server/proc"
 )
 
@@ -258,4 +259,34 @@ func (s *syncBuffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.String()
+}
+
+func (f *fakeProcs) Plan(_ context.Context, r proc.Request) (isolate.Plan, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return isolate.Plan{ID: "planned", Hostname: r.App + "-" + r.Name}, f.err
+}
+
+func (f *fakeProcs) PlanOf(id string) (isolate.Plan, error) {
+	p, err := f.running(id)
+	if err != nil {
+		return isolate.Plan{}, err
+	}
+	return isolate.Plan{ID: p.ID}, nil
+}
+
+func (f *fakeProcs) Verify(id string) ([]isolate.Difference, error) {
+	p, err := f.running(id)
+	if err != nil || p.App != "crooked" {
+		return nil, err
+	}
+	return []isolate.Difference{{Fact: "umask", Want: "0022", Got: "0000"}}, nil
+}
+
+func (f *fakeProcs) running(id string) (*fakeProc, error) {
+	p, err := f.find(id)
+	if err == nil && p.State != proc.Running {
+		err = proc.ErrNotRunning
+	}
+	return p, err
 }

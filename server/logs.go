@@ -2,9 +2,7 @@ package server
 
 import (
 	"encoding/json"
-	"mime"
 	"net/http"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -41,7 +39,7 @@ func (s *Server) procLogs(c echo.Context) error {
 		return err
 	}
 	format, media := textFormat(times), "text/plain; charset=utf-8"
-	if wantsLines(c.Request()) {
+	if accepts(c.Request(), MIMELines) {
 		format, media = linesFormat, MIMELines
 	}
 	c.Response().Header().Set(echo.HeaderContentType, media)
@@ -75,16 +73,6 @@ func logOptions(c echo.Context) (opt proc.LogOptions, times bool, err error) {
 	}
 	times, err = q.boolean("timestamps")
 	return opt, times, err
-}
-
-// wantsLines tells whether the client asks for [MIMELines].
-func wantsLines(r *http.Request) bool {
-	for part := range strings.SplitSeq(r.Header.Get(echo.HeaderAccept), ",") {
-		if media, _, err := mime.ParseMediaType(part); err == nil && media == MIMELines {
-			return true
-		}
-	}
-	return false
 }
 
 // A lineFormat appends a line to b. Open is the stream whose line before was

@@ -20,7 +20,12 @@ type ProcList struct {
 }
 
 func (s *Server) createProc(c echo.Context) error {
-	if _, err := queryOf(c); err != nil {
+	q, err := queryOf(c, "dry_run")
+	if err != nil {
+		return err
+	}
+	dryRun, err := q.boolean("dry_run")
+	if err != nil {
 		return err
 	}
 	body, err := jsonBody(c, false)
@@ -30,6 +35,13 @@ func (s *Server) createProc(c echo.Context) error {
 	var req proc.Request
 	if err := decodeStrict(body, &req); err != nil {
 		return err
+	}
+	if dryRun {
+		plan, err := s.cfg.Procs.Plan(c.Request().Context(), req)
+		if err != nil {
+			return err
+		}
+		return s.answerPlan(c, plan)
 	}
 	p, err := s.cfg.Procs.Create(c.Request().Context(), req)
 	if err != nil {

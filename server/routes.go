@@ -27,6 +27,8 @@ func (s *Server) routes() []route {
 		{method: http.MethodPost, path: "/v1/procs/:id/stop", handle: s.stopProc},
 		{method: http.MethodGet, path: "/v1/procs/:id/wait", handle: s.waitProc},
 		{method: http.MethodGet, path: "/v1/procs/:id/logs", handle: s.procLogs},
+		{method: http.MethodGet, path: "/v1/procs/:id/plan", handle: s.procPlan},
+		{method: http.MethodGet, path: "/v1/procs/:id/verify", handle: s.verifyProc},
 		{method: http.MethodGet, path: "/v1/templates", handle: s.listTemplates},
 		{method: http.MethodGet, path: "/v1/version", handle: s.version},
 

@@ -26,6 +26,7 @@ const clientGone = 499
 var statuses = []row{
 	{proc.ErrInvalid, http.StatusBadRequest, "invalid"},
 	{proc.ErrNotExist, http.StatusNotFound, "not-found"},
+	{proc.ErrNotRunning, http.StatusConflict, "not-running"},
 	{proc.ErrClosed, http.StatusServiceUnavailable, "shutting-down"},
 	{ErrUnauthorized, http.StatusUnauthorized, "unauthorized"},
 	{ErrCrossOrigin, http.StatusForbidden, "cross-origin"},

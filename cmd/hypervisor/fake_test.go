@@ -258,3 +258,17 @@ func (m *machine) start(args ...string) (stop func() int, stderr *output) {
 }
 
 func (m *machine) serve() { m.start("serve", "--port", "0") }
+
+func (f *fakeProcs) Plan(_ context.Context, r proc.Request) (isolate.Plan, error) {
+	return isolate.Plan{ID: "planned", Hostname: r.App}, nil
+}
+
+func (f *fakeProcs) PlanOf(id string) (isolate.Plan, error) { return isolate.Plan{ID: id}, nil }
+
+func (f *fakeProcs) Verify(id string) ([]isolate.Difference, error) {
+	p, err := f.find(id)
+	if err != nil || p.App != "crooked" {
+		return nil, err
+	}
+	return []isolate.Difference{{Fact: "umask", Want: "0022", Got: "0000"}}, nil
+}

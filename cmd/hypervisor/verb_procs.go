@@ -185,18 +185,32 @@ id, the beginning of it, or APP/NAME.`,
 
 func (a *app) inspectVerb() *cobra.Command {
 	var cfg clientConfig
+	var plan, verify, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "inspect PROC",
 		Short: "Print all that is known of a proc, as JSON",
-		Long:  `Print a proc as the API tells it. It is named by its id, the beginning of it, or APP/NAME.`,
+		Long: `Print a proc as the API tells it. It is named by its id, the beginning of it, or APP/NAME.
+
+With --plan, print how it was launched: every mount with its flags, the range of
+ids, limits, masked paths, one step a line. With --verify, read back from the
+kernel what it enforces for the running proc and compare that with the plan; the
+status is 1 when anything differs.`,
 		Example: `  sudo hypervisor inspect blog/web.1
-  sudo hypervisor inspect 5f0c8f6e | jq -r .reason`,
+  sudo hypervisor inspect 5f0c8f6e | jq -r .reason
+  sudo hypervisor inspect --plan blog/web.1
+  sudo hypervisor inspect --verify blog/web.1`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := newClient(cfg)
 			id, err := c.find(cmd.Context(), args[0])
 			if err != nil {
 				return err
+			}
+			switch {
+			case plan:
+				return a.printPlan(cmd.Context(), c, asJSON, http.MethodGet, "/v1/procs/"+id+"/plan", nil)
+			case verify:
+				return a.verify(cmd.Context(), c, asJSON, id)
 			}
 			p, err := c.get(cmd.Context(), id)
 			if err != nil {
@@ -205,6 +219,11 @@ func (a *app) inspectVerb() *cobra.Command {
 			return a.printJSON(p)
 		},
 	}
-	cfg.flags(cmd.Flags())
+	f := cmd.Flags()
+	f.BoolVar(&plan, "plan", false, "print how it was launched, in place of the proc")
+	f.BoolVar(&verify, "verify", false, "compare what the kernel enforces with the plan, in place of the proc")
+	f.BoolVar(&asJSON, "json", false, "with --plan or --verify: print the API's answer")
+	cmd.MarkFlagsMutuallyExclusive("plan", "verify")
+	cfg.flags(f)
 	return cmd
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,7 +30,7 @@ type runConfig struct {
 	pids    int64
 	network string
 
-	detach, remove, json bool
+	detach, remove, json, dryRun bool
 }
 
 func (a *app) runVerb() *cobra.Command {
@@ -51,6 +52,9 @@ The status is 125 when the proc could not be made or was never executed.`,
 			if err != nil {
 				return err
 			}
+			if cfg.dryRun {
+				return a.printPlan(cmd.Context(), newClient(cfg.client), cfg.json, http.MethodPost, "/v1/procs?dry_run=true", req)
+			}
 			return a.runProc(cmd.Context(), &cfg, req)
 		},
 	}
@@ -69,6 +73,7 @@ The status is 125 when the proc could not be made or was never executed.`,
 	add(f, &cfg.pids, "pids", "", "N", "most processes and threads (default 512)", parseCount)
 	f.StringVar(&cfg.network, "network", "", "`KIND` of network: host or none (default host)")
 	f.BoolVarP(&cfg.detach, "detach", "d", false, "print the id and do not wait")
+	f.BoolVar(&cfg.dryRun, "dry-run", false, "print how it would be launched, every mount and limit, and launch nothing")
 	f.BoolVar(&cfg.remove, "rm", false, "remove the proc when it has ended")
 	f.BoolVar(&cfg.json, "json", false, "print the proc as JSON; its output goes to the standard error")
 	cfg.client.flags(f)

@@ -120,47 +120,22 @@ func (i *instance) provision(h *holdings) (isolate.Spec, error) {
 		return isolate.Spec{}, err
 	}
 	h.layer = true
-	binds, err := i.binds(image)
-	if err != nil {
+	if err := i.writeHosts(); err != nil {
 		return isolate.Spec{}, err
 	}
 	i.phase("layer", start)
-	return isolate.Spec{
-		ID:       i.p.ID,
-		Hostname: hostname(i.p.App, i.p.Name),
-		Template: template.Path,
-		Layer:    layer,
-		Binds:    binds,
-		Args:     i.p.Command.Args(),
-		Env:      environment(i.p.Config, appDir),
-		Dir:      appDir,
-		User:     template.User,
-		IDs:      ids,
-		Network:  i.p.Network,
-		Limits:   isolate.Limits{Memory: i.p.Limits.Memory, Pids: i.p.Limits.Pids, CPU: i.p.Limits.CPU},
-	}, nil
+	spec := specOf(i.p, template, ids, layer)
+	spec.Binds = i.m.binds(i.p, image.Dir)
+	return spec, nil
 }
 
-// appDir is where an app's image is, its home and its working directory.
-const appDir = "/app"
+const hostsName = "hosts"
 
-// binds are the image, the host's resolver configuration and a hosts file in
-// which the proc's own name is loopback.
-func (i *instance) binds(image rootfs.Image) ([]isolate.Bind, error) {
-	var binds []isolate.Bind
-	if image.Dir != "" {
-		binds = append(binds, isolate.Bind{Source: image.Dir, Target: appDir, IDMapped: true})
-	}
-	if conf := i.m.cfg.Engine.Host().ResolvConf; conf != "" {
-		binds = append(binds, isolate.Bind{Source: conf, Target: "/etc/resolv.conf"})
-	}
-	name := hostname(i.p.App, i.p.Name)
-	hosts := filepath.Join(i.dir, "hosts")
-	text := fmt.Sprintf("127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n", name)
-	if err := errors.Join(os.WriteFile(hosts, []byte(text), 0o644), os.Chmod(hosts, 0o644)); err != nil {
-		return nil, err
-	}
-	return append(binds, isolate.Bind{Source: hosts, Target: "/etc/hosts", IDMapped: true}), nil
+// writeHosts writes the proc's /etc/hosts.
+func (i *instance) writeHosts() error {
+	hosts := filepath.Join(i.dir, hostsName)
+	text := fmt.Sprintf("127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n", hostname(i.p.App, i.p.Name))
+	return errors.Join(os.WriteFile(hosts, []byte(text), 0o644), os.Chmod(hosts, 0o644))
 }
 
 // launch starts the sandbox with its output captured.

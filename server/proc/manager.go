@@ -160,33 +160,69 @@ func (m *Manager) Create(ctx context.Context, r Request) (Proc, error) {
 	if err := ctx.Err(); err != nil {
 		return Proc{}, err
 	}
-	if err := r.check(); err != nil {
+	if err := m.check(r); err != nil {
 		return Proc{}, err
+	}
+	return m.begin(r)
+}
+
+// check says what is wrong with the request, as a [FieldError].
+func (m *Manager) check(r Request) error {
+	if err := r.check(); err != nil {
+		return err
 	}
 	if r.Image != "" {
 		if err := m.cfg.Images.Check(r.Image); err != nil {
-			return Proc{}, &FieldError{"image", err.Error()}
+			return &FieldError{"image", err.Error()}
 		}
 	}
-	i, err := m.newInstance(r)
-	if err != nil {
-		return Proc{}, err
-	}
-	return i.snapshot(), nil
+	return nil
 }
 
-// newInstance records the proc on disk, then shows it, then starts its life.
-func (m *Manager) newInstance(r Request) (*instance, error) {
+// begin records the proc on disk, then shows it, then starts its life. It
+// returns the proc as it was before that.
+func (m *Manager) begin(r Request) (Proc, error) {
 	m.mu.Lock()
 	if m.closing {
 		m.mu.Unlock()
-		return nil, ErrClosed
+		return Proc{}, ErrClosed
 	}
 	m.background.Add(1) // under the lock: Close waits only after it set closing
 	m.mu.Unlock()
 
+	p := newProc(r, uuid.NewString())
+	port, portErr := m.ports.lease()
+	if portErr == nil {
+		p.Port = m.cfg.BasePort + port
+	}
+	p.Config = mergeConfig(r.Config, p.Port, m.host)
+	i := m.instanceOf(p)
+	if err := i.create(); err != nil {
+		if portErr == nil {
+			m.ports.release(port)
+		}
+		m.background.Done()
+		return Proc{}, fmt.Errorf("record proc: %w", err)
+	}
+	m.mu.Lock()
+	m.procs[p.ID] = i
+	m.mu.Unlock()
+	i.log.Info("state", "state", p.State)
+	i.notify.tell(p)
+	begun := i.snapshot()
+	// Owned by the Manager: ends when the proc has; Close waits for it.
+	go func() {
+		defer m.background.Done()
+		i.live(portErr)
+		m.prune()
+	}()
+	return begun, nil
+}
+
+// newProc is the proc that is asked for, with the defaults of what is not.
+func newProc(r Request, id string) Proc {
 	p := Proc{
-		ID: uuid.NewString(), App: r.App, Name: r.Name, Image: r.Image, Command: r.Command,
+		ID: id, App: r.App, Name: r.Name, Image: r.Image, Command: r.Command,
 		Callback: r.Callback, Template: r.Template, Network: r.Network, Limits: r.Limits.withDefaults(),
 		State: Init, Created: time.Now().UTC(),
 	}
@@ -196,29 +232,7 @@ func (m *Manager) newInstance(r Request) (*instance, error) {
 	if p.Network == "" {
 		p.Network = isolate.NetworkHost
 	}
-	port, portErr := m.ports.lease()
-	if portErr == nil {
-		p.Port = m.cfg.BasePort + port
-	}
-	p.Config = mergeConfig(r.Config, p.Port, m.host)
-	i := m.instanceOf(p)
-	if err := i.create(); err != nil {
-		m.ports.release(port)
-		m.background.Done()
-		return nil, fmt.Errorf("record proc: %w", err)
-	}
-	m.mu.Lock()
-	m.procs[p.ID] = i
-	m.mu.Unlock()
-	i.log.Info("state", "state", p.State)
-	i.notify.tell(p)
-	// Owned by the Manager: ends when the proc has; Close waits for it.
-	go func() {
-		defer m.background.Done()
-		i.live(portErr)
-		m.prune()
-	}()
-	return i, nil
+	return p
 }
 
 func (l Limits) withDefaults() Limits {

@@ -1,0 +1,286 @@
+package isolate
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// Verify reads back from the kernel what it enforces for the sandbox's program
+// and lists every difference from the plan: none is what there should be. What
+// was asked for and what is enforced are two things. It returns [ErrEnded] when
+// the program has ended.
+func (s *Sandbox) Verify() ([]Difference, error) {
+	got, err := s.facts()
+	// Of a process that is ending the kernel says odd things.
+	if pid, _ := s.programPID(); pid == 0 {
+		return nil, ErrEnded
+	}
+	if err != nil {
+		return nil, fmt.Errorf("verify sandbox %s: %w", s.id, err)
+	}
+	return s.plan.Facts(s.host).Diff(got), nil
+}
+
+// facts reads what the kernel says of the program.
+func (s *Sandbox) facts() (Facts, error) {
+	pid, err := s.programPID()
+	if err != nil {
+		return nil, err
+	}
+	r := factReader{f: Facts{}, dir: filepath.Join("/proc", strconv.Itoa(pid)), sandbox: s}
+	for _, read := range []func() error{
+		r.status, r.idMaps, r.namespaces, r.limits, r.hostname, r.mounts, r.cgroup,
+	} {
+		if err := read(); err != nil {
+			return nil, err
+		}
+	}
+	return r.f, nil
+}
+
+// programPID finds the program's pid on the host among those in the cgroup. What
+// sandbox-init said, its pid inside, only chooses one of these.
+func (s *Sandbox) programPID() (int, error) {
+	pids, err := s.cgroup.GetAllPids()
+	if err != nil {
+		return 0, err
+	}
+	for _, pid := range pids {
+		status, err := readStatus(filepath.Join("/proc", strconv.Itoa(pid)))
+		if err != nil {
+			continue
+		}
+		inside := strings.Fields(status["NSpid"])
+		if len(inside) > 0 && inside[len(inside)-1] == strconv.Itoa(s.program) && alive(status["State"]) {
+			return pid, nil
+		}
+	}
+	return 0, fmt.Errorf("process %d of the sandbox: %w", s.program, os.ErrNotExist)
+}
+
+// alive tells whether a process in a state of proc_pid_status(5) still is one:
+// not a zombie, nor dead.
+func alive(state string) bool {
+	return !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
+}
+
+// A factReader reads the facts of one process, whose folder in /proc is dir.
+type factReader struct {
+	f       Facts
+	dir     string
+	sandbox *Sandbox
+}
+
+func (r *factReader) file(name string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(r.dir, name))
+	return strings.TrimSpace(string(b)), err
+}
+
+// readStatus reads the file status of a folder in /proc (proc_pid_status(5)).
+func readStatus(dir string) (map[string]string, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "status"))
+	if err != nil {
+		return nil, err
+	}
+	status := make(map[string]string)
+	for line := range strings.Lines(string(b)) {
+		key, value, _ := strings.Cut(line, ":")
+		status[key] = strings.Join(strings.Fields(value), " ")
+	}
+	return status, nil
+}
+
+func (r *factReader) status() error {
+	status, err := readStatus(r.dir)
+	if err != nil {
+		return err
+	}
+	r.f["uid"], r.f["gid"] = status["Uid"], status["Gid"]
+	r.f["groups"] = status["Groups"]
+	if r.f["groups"] == "" {
+		r.f["groups"] = "none"
+	}
+	r.f["no_new_privs"], r.f["seccomp"], r.f["filters"] = status["NoNewPrivs"], status["Seccomp"], status["Seccomp_filters"]
+	r.f["umask"] = status["Umask"]
+	for i, key := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"} {
+		r.f["capabilities "+capabilitySets[i]] = status[key]
+	}
+	adj, err := r.file("oom_score_adj")
+	r.f["oom_score_adj"] = adj
+	return err
+}
+
+func (r *factReader) idMaps() error {
+	for _, name := range []string{"uid_map", "gid_map"} {
+		text, err := r.file(name)
+		if err != nil {
+			return err
+		}
+		r.f[name] = strings.Join(strings.Fields(text), " ")
+	}
+	return nil
+}
+
+func (r *factReader) namespaces() error {
+	for _, name := range namespaceNames {
+		theirs, err := os.Readlink(filepath.Join(r.dir, "ns", name))
+		if err != nil {
+			return err
+		}
+		ours, err := os.Readlink("/proc/self/ns/" + name)
+		if err != nil {
+			return err
+		}
+		r.f["namespace "+name] = "own"
+		if theirs == ours {
+			r.f["namespace "+name] = "host"
+		}
+	}
+	return nil
+}
+
+// limits reads the planned resource limits of the program (prlimit(2)).
+func (r *factReader) limits() error {
+	pid, err := strconv.Atoi(filepath.Base(r.dir))
+	if err != nil {
+		return err
+	}
+	for _, want := range r.sandbox.plan.Rlimits {
+		var got unix.Rlimit
+		if err := unix.Prlimit(pid, want.Resource, nil, &got); err != nil {
+			return fmt.Errorf("prlimit %s: %w", want.Name, err)
+		}
+		r.f["rlimit "+want.Name] = fmt.Sprintf("%d:%d", got.Cur, got.Max)
+	}
+	return nil
+}
+
+// hostname asks in the sandbox's UTS namespace, on a thread of its own.
+func (r *factReader) hostname() error {
+	ns, err := os.Open(filepath.Join(r.dir, "ns/uts"))
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return onThread(func() error {
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWUTS); err != nil {
+			return fmt.Errorf("setns uts: %w", err)
+		}
+		var uts unix.Utsname
+		if err := unix.Uname(&uts); err != nil {
+			return err
+		}
+		r.f["hostname"] = unix.ByteSliceToString(uts.Nodename[:])
+		runtime.KeepAlive(ns)
+		return nil
+	})
+}
+
+// mounts reads what is mounted where, and whether the masks hold.
+func (r *factReader) mounts() error {
+	file, err := os.Open(filepath.Join(r.dir, "mountinfo"))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	list, err := mountinfo.GetMountsFromReader(file, nil)
+	if err != nil {
+		return err
+	}
+	top := make(map[string]*mountinfo.Info) // the last one on a path is seen
+	for _, m := range list {
+		top[m.Mountpoint] = m
+		if m.Optional != "" {
+			r.f["propagation "+m.Mountpoint] = m.Optional
+		}
+	}
+	plan := r.sandbox.plan
+	for _, path := range plan.maskPaths() {
+		r.f["mask "+path] = r.masked(path, top[path])
+		delete(top, path)
+	}
+	for _, path := range plan.ReadOnly {
+		r.f["read-only "+path] = r.readOnly(path, top[path])
+		delete(top, path)
+	}
+	binds := plan.bindTargets()
+	for path, m := range top {
+		kind := m.FSType
+		if slices.Contains(binds, path) {
+			kind = "bind"
+		}
+		r.f["mount "+path] = mountFact(kind, parseMountFlags(m.Options))
+	}
+	return nil
+}
+
+func (p Plan) bindTargets() []string {
+	var targets []string
+	for _, s := range p.Steps {
+		if b, ok := s.(BindStep); ok {
+			targets = append(targets, b.Target)
+		}
+	}
+	return targets
+}
+
+func parseMountFlags(options string) MountFlags {
+	var flags MountFlags
+	for o := range strings.SplitSeq(options, ",") {
+		switch o {
+		case "ro":
+			flags |= ReadOnly
+		case "nosuid":
+			flags |= NoSuid
+		case "nodev":
+			flags |= NoDev
+		case "noexec":
+			flags |= NoExec
+		}
+	}
+	return flags
+}
+
+// masked tells whether path is not there, or covered by the null device or an
+// empty read-only folder.
+func (r *factReader) masked(path string, m *mountinfo.Info) string {
+	at := filepath.Join(r.dir, "root", path)
+	fi, err := os.Lstat(at)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "hidden"
+	case err != nil:
+		return err.Error()
+	case m == nil || m.FSType != "tmpfs" || parseMountFlags(m.Options)&ReadOnly == 0:
+		return "visible"
+	case fi.IsDir():
+		if entries, err := os.ReadDir(at); err != nil || len(entries) > 0 {
+			return "visible"
+		}
+		return "hidden"
+	}
+	var st unix.Stat_t
+	if unix.Lstat(at, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(1, 3) {
+		return "visible"
+	}
+	return "hidden"
+}
+
+func (r *factReader) readOnly(path string, m *mountinfo.Info) string {
+	if _, err := os.Lstat(filepath.Join(r.dir, "root", path)); errors.Is(err, os.ErrNotExist) {
+		return "yes" // this kernel does not have it
+	}
+	if m != nil && parseMountFlags(m.Options)&ReadOnly != 0 {
+		return "yes"
+	}
+	return "no"
+}

@@ -1,0 +1,134 @@
+//go:build integration
+
+package isolate_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/integration/testbed"
+	"github.com/gilliam/hypervisor/isolate"
+)
+
+// Somebody changes a sandbox behind the hypervisor's back, one thing at a time:
+// each is seen, and nothing else is.
+func TestVerifySeesWhatChanged(t *testing.T) {
+	r, err := launch(t, testbed.Engine(t), spec(t, sh("echo $$; sleep 1000")...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := hostPID(t, r.PID(), r.line(t))
+	proc := filepath.Join("/proc", strconv.Itoa(pid))
+	for _, c := range []struct {
+		fact   string
+		change func() error
+	}{
+		{"rlimit nofile", func() error {
+			return unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 77, Max: 77}, nil)
+		}},
+		{"oom_score_adj", func() error { return os.WriteFile(proc+"/oom_score_adj", []byte("300"), 0) }},
+		{"cgroup pids", func() error { return os.WriteFile(cgroupFile(t, r.ID(), "pids", "pids.max"), []byte("max"), 0) }},
+		{"hostname", func() error {
+			return inNamespace(proc+"/ns/uts", unix.CLONE_NEWUTS, func() error { return unix.Sethostname([]byte("else")) })
+		}},
+		{"mask /proc/kallsyms", func() error {
+			return inNamespace(proc+"/ns/mnt", unix.CLONE_NEWNS, func() error { return unix.Unmount("/proc/kallsyms", unix.MNT_DETACH) })
+		}},
+		{"read-only /proc/sys", func() error {
+			return inNamespace(proc+"/ns/mnt", unix.CLONE_NEWNS, func() error { return unix.Unmount("/proc/sys", unix.MNT_DETACH) })
+		}},
+		{"mount /mnt", func() error {
+			return inNamespace(proc+"/ns/mnt", unix.CLONE_NEWNS, func() error { return unix.Mount("tmpfs", "/mnt", "tmpfs", 0, "") })
+		}},
+	} {
+		before := facts(t, r)
+		if slices.Contains(before, c.fact) {
+			t.Fatalf("%s differs before it is changed", c.fact)
+		}
+		if err := c.change(); err != nil {
+			t.Fatalf("%s: %v", c.fact, err)
+		}
+		after := facts(t, r)
+		if !slices.Contains(after, c.fact) || len(after) != len(before)+1 {
+			t.Errorf("%s was changed: %q", c.fact, after)
+		}
+	}
+	r.Kill()
+	r.finish(t)
+	if _, err := r.Verify(); !errors.Is(err, isolate.ErrEnded) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+func facts(t *testing.T, r *running) []string {
+	t.Helper()
+	diff, err := r.Verify()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, d := range diff {
+		names = append(names, d.Fact)
+	}
+	return names
+}
+
+// hostPID finds the process that is pid inside among the children of init.
+func hostPID(t *testing.T, init int, inside string) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", init, init))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for child := range strings.FieldsSeq(string(b)) {
+		status, err := os.ReadFile(filepath.Join("/proc", child, "status"))
+		if err == nil && strings.Contains(string(status), "\t"+inside+"\n") {
+			pid, err := strconv.Atoi(child)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return pid
+		}
+	}
+	t.Fatalf("no child of %d is %s inside", init, inside)
+	return 0
+}
+
+// cgroupFile is a file of the sandbox's cgroup, on any layout.
+func cgroupFile(t *testing.T, id, controller, name string) string {
+	t.Helper()
+	for _, dir := range []string{filepath.Join("/sys/fs/cgroup", controller), "/sys/fs/cgroup"} {
+		path := filepath.Join(dir, isolate.CgroupParent, id, name)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	t.Fatalf("no %s of %s", name, id)
+	return ""
+}
+
+// inNamespace does something in another namespace, on a thread of its own.
+func inNamespace(path string, kind int, do func() error) error {
+	return testbed.OnThread(func() error {
+		ns, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer ns.Close()
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return err
+		}
+		if err := unix.Setns(int(ns.Fd()), kind); err != nil {
+			return err
+		}
+		return do()
+	})
+}

@@ -1,0 +1,113 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+
+	"github.com/google/uuid"
+
+	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/rootfs"
+)
+
+// ErrNotRunning is a proc that must run for what was asked, and does not.
+var ErrNotRunning = errors.New("the proc is not running")
+
+// appDir is where an app's image is, its home and its working directory.
+const appDir = "/app"
+
+// Plan says how a request would be launched, and launches nothing: no port, id
+// or layer is taken and no image fetched. What only a launch would choose is
+// the first of its pool.
+func (m *Manager) Plan(ctx context.Context, r Request) (isolate.Plan, error) {
+	if err := ctx.Err(); err != nil {
+		return isolate.Plan{}, err
+	}
+	if err := m.check(r); err != nil {
+		return isolate.Plan{}, err
+	}
+	p := newProc(r, uuid.NewString())
+	p.Port = m.cfg.BasePort
+	p.Config = mergeConfig(r.Config, p.Port, m.host)
+	template, err := m.cfg.Templates.Get(p.Template)
+	if err != nil {
+		return isolate.Plan{}, &FieldError{"template", err.Error()}
+	}
+	layers := filepath.Join(m.cfg.StateDir, "layers", p.ID)
+	spec := specOf(p, template, isolate.IDRange{Base: idsBase, Size: idsEach},
+		isolate.Layer{Upper: filepath.Join(layers, "upper"), Work: filepath.Join(layers, "work")})
+	image := ""
+	if p.Image != "" {
+		image = filepath.Join(m.cfg.StateDir, "cache", url.PathEscape(rootfs.Redact(p.Image)))
+	}
+	spec.Binds = m.binds(p, image)
+	return isolate.NewPlan(spec, m.cfg.Engine.Host())
+}
+
+// PlanOf is the plan that a running proc was launched by.
+func (m *Manager) PlanOf(id string) (isolate.Plan, error) {
+	box, err := m.running(id)
+	if err != nil {
+		return isolate.Plan{}, err
+	}
+	return box.Plan(), nil
+}
+
+// Verify reads back from the kernel what it enforces for a running proc, and
+// lists every difference from its plan; see [isolate.Sandbox.Verify].
+func (m *Manager) Verify(id string) ([]isolate.Difference, error) {
+	box, err := m.running(id)
+	if err != nil {
+		return nil, err
+	}
+	diff, err := box.Verify()
+	if errors.Is(err, isolate.ErrEnded) {
+		return nil, fmt.Errorf("%w: it has just ended", ErrNotRunning)
+	}
+	return diff, err
+}
+
+func (m *Manager) running(id string) (*isolate.Sandbox, error) {
+	i, err := m.get(id)
+	if err != nil {
+		return nil, err
+	}
+	box := i.sandbox()
+	if box == nil {
+		return nil, fmt.Errorf("%w: it is in state %s", ErrNotRunning, i.snapshot().State)
+	}
+	return box, nil
+}
+
+// specOf is the sandbox that a proc asks for, but its binds.
+func specOf(p Proc, t rootfs.Template, ids isolate.IDRange, layer isolate.Layer) isolate.Spec {
+	return isolate.Spec{
+		ID:       p.ID,
+		Hostname: hostname(p.App, p.Name),
+		Template: t.Path,
+		Layer:    layer,
+		Args:     p.Command.Args(),
+		Env:      environment(p.Config, appDir),
+		Dir:      appDir,
+		User:     t.User,
+		IDs:      ids,
+		Network:  p.Network,
+		Limits:   isolate.Limits{Memory: p.Limits.Memory, Pids: p.Limits.Pids, CPU: p.Limits.CPU},
+	}
+}
+
+// binds are the image, the host's resolver configuration and a hosts file in
+// which the proc's own name is loopback.
+func (m *Manager) binds(p Proc, image string) []isolate.Bind {
+	var binds []isolate.Bind
+	if image != "" {
+		binds = append(binds, isolate.Bind{Source: image, Target: appDir, IDMapped: true})
+	}
+	if conf := m.cfg.Engine.Host().ResolvConf; conf != "" {
+		binds = append(binds, isolate.Bind{Source: conf, Target: "/etc/resolv.conf"})
+	}
+	return append(binds, isolate.Bind{Source: filepath.Join(m.procsDir(), p.ID, hostsName), Target: "/etc/hosts", IDMapped: true})
+}
