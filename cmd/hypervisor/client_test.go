@@ -113,7 +113,7 @@ func TestVerbs(t *testing.T) {
 	m.run(t.Context(), "run", "--app", "twice", "--name", "w", "--", "exit0")
 	m.run(t.Context(), "run", "--app", "twice", "--name", "w", "--", "exit0")
 	newest := m.procs.List()[3].ID
-	m.run(t.Context(), "run", "--app", "crooked", "--name", "w", "--", "exit0")
+	m.run(t.Context(), "run", "--app", "bent", "--name", "w", "--", "exit0")
 
 	tests := []struct {
 		args   string
@@ -132,8 +132,8 @@ func TestVerbs(t *testing.T) {
 		{"inspect --plan --json blog/web.1", 0, `"id": "` + id, ""},
 		{"inspect --verify blog/web.1", 0, "the kernel enforces the plan\n", ""},
 		{"inspect --verify --json blog/web.1", 0, `"differences": []`, ""},
-		{"inspect --verify crooked/w", 1, `umask: want "0022", got "0000"`, "differs from the plan in 1 points"},
-		{"inspect --verify --plan blog/web.1", 2, "", "none of the others can be"},
+		{"inspect --verify bent/w", 1, `umask: want "0022", got "0000"`, "differs from the plan in 1 points"},
+		{"inspect --verify --plan blog/web.1", 2, "", "--plan: not together"},
 		{"run --dry-run --app shop -- true", 0, "sandbox planned\n", ""},
 		{"run --dry-run --json --app shop -- true", 0, `"hostname": "shop"`, ""},
 		{"inspect nobody", 1, "", `no proc is called "nobody"`},

@@ -267,7 +267,7 @@ func (f *fakeProcs) PlanOf(id string) (isolate.Plan, error) { return isolate.Pla
 
 func (f *fakeProcs) Verify(id string) ([]isolate.Difference, error) {
 	p, err := f.find(id)
-	if err != nil || p.App != "crooked" {
+	if err != nil || p.App != "bent" {
 		return nil, err
 	}
 	return []isolate.Difference{{Fact: "umask", Want: "0022", Got: "0000"}}, nil

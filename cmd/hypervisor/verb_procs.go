@@ -201,6 +201,9 @@ status is 1 when anything differs.`,
   sudo hypervisor inspect --verify blog/web.1`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if plan && verify {
+				return usagef("--plan: not together with --verify")
+			}
 			c := newClient(cfg)
 			id, err := c.find(cmd.Context(), args[0])
 			if err != nil {
@@ -223,7 +226,6 @@ status is 1 when anything differs.`,
 	f.BoolVar(&plan, "plan", false, "print how it was launched, in place of the proc")
 	f.BoolVar(&verify, "verify", false, "compare what the kernel enforces with the plan, in place of the proc")
 	f.BoolVar(&asJSON, "json", false, "with --plan or --verify: print the API's answer")
-	cmd.MarkFlagsMutuallyExclusive("plan", "verify")
 	cfg.flags(f)
 	return cmd
 }
