@@ -1,36 +1,59 @@
 package isolate
 
 import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/cgroups"
 	devices "github.com/opencontainers/cgroups/devices/config"
 	"github.com/opencontainers/runc/libcontainer/configs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // Config is the plan as libcontainer's configuration, from which the cgroup
 // manager takes its part and which the oracle tests run through libcontainer
-// itself. Mounts are left out: libcontainer knows no idmapped overlay.
-func (p Plan) Config() *configs.Config {
-	ids := []configs.IDMap{{ContainerID: 0, HostID: int64(p.IDs.Base), Size: int64(p.IDs.Size)}}
-	oom := p.OOMScoreAdj
-	umask := p.Umask
+// itself. Three things of a plan it cannot say:
+//
+//   - the root: libcontainer mounts no overlay, so whoever runs the
+//     configuration mounts one on Rootfs first;
+//   - what harden adds to the seccomp profile: its rules are tried in order,
+//     libseccomp's are not;
+//   - /sys beside the host's network: libcontainer would mount it as root of the
+//     sandbox, who owns no network namespace then, and be refused.
+func (p Plan) Config() (*configs.Config, error) {
+	filter, err := seccompConfig()
+	if err != nil {
+		return nil, err
+	}
+	oom, umask := p.OOMScoreAdj, p.Umask
 	c := &configs.Config{
 		Rootfs:          p.Root,
 		Hostname:        p.Hostname,
 		Umask:           &umask,
 		Namespaces:      p.namespaces(),
+		Mounts:          p.mounts(),
+		Devices:         p.devices(),
 		Capabilities:    &configs.Capabilities{},
 		Cgroups:         p.Cgroup.config(),
 		OomScoreAdj:     &oom,
-		UIDMappings:     ids,
-		GIDMappings:     ids,
+		UIDMappings:     p.IDs.config(),
+		GIDMappings:     p.IDs.config(),
 		MaskPaths:       p.maskPaths(),
-		ReadonlyPaths:   p.ReadOnly,
+		ReadonlyPaths:   slices.Clone(p.ReadOnly),
+		Seccomp:         filter,
 		NoNewPrivileges: true,
+	}
+	if p.Network != NetworkHost {
+		c.Networks = []*configs.Network{{Type: "loopback"}}
 	}
 	for _, r := range p.Rlimits {
 		c.Rlimits = append(c.Rlimits, configs.Rlimit{Type: r.Resource, Soft: r.Soft, Hard: r.Hard})
 	}
-	return c
+	return c, nil
 }
 
 func (p Plan) namespaces() configs.Namespaces {
@@ -44,8 +67,90 @@ func (p Plan) namespaces() configs.Namespaces {
 	return ns
 }
 
+func (r IDRange) config() []configs.IDMap {
+	return []configs.IDMap{{ContainerID: 0, HostID: int64(r.Base), Size: int64(r.Size)}}
+}
+
+// noSource is what mount tables show as the source of a file system without one.
+const noSource = "none"
+
+// mounts are those of the steps, behind the /proc that sandbox-init mounts.
+func (p Plan) mounts() []*configs.Mount {
+	mounts := []*configs.Mount{{
+		Source: noSource, Device: "proc", Destination: "/proc", Flags: (NoSuid | NoDev | NoExec).ms(),
+	}}
+	for _, step := range p.Steps {
+		switch s := step.(type) {
+		case Mount:
+			mounts = append(mounts, &configs.Mount{
+				Source: noSource, Device: s.Type, Destination: s.Target,
+				Flags: s.Flags.ms(), Data: p.mountData(s),
+			})
+		case BindStep:
+			m := &configs.Mount{
+				Source: s.Source, Device: "bind", Destination: s.Target, Flags: unix.MS_BIND | s.Flags.ms(),
+			}
+			if s.IDMapped {
+				m.IDMapping = &configs.MountIDMapping{UIDMappings: p.IDs.config(), GIDMappings: p.IDs.config()}
+			}
+			mounts = append(mounts, m)
+		case Protect:
+			for _, m := range mounts {
+				if m.Destination == s.Path {
+					m.Flags |= s.Flags.ms()
+				}
+			}
+		}
+	}
+	return mounts
+}
+
+// mountData is the options of a mount. The launch thread mounts with ids of the
+// host, libcontainer with those of the sandbox.
+func (p Plan) mountData(m Mount) string {
+	options := make([]string, 0, len(m.Options))
+	for _, o := range m.Options {
+		key, value, _ := strings.Cut(o, "=")
+		if id, err := strconv.ParseUint(value, 10, 32); err == nil && (key == "uid" || key == "gid") {
+			o = fmt.Sprintf("%s=%d", key, uint32(id)-p.IDs.Base)
+		}
+		options = append(options, o)
+	}
+	return strings.Join(options, ",")
+}
+
+// ms are f as mount(2) wants them.
+func (f MountFlags) ms() int {
+	var flags int
+	for bit, flag := range map[MountFlags]int{
+		ReadOnly: unix.MS_RDONLY, NoSuid: unix.MS_NOSUID, NoDev: unix.MS_NODEV, NoExec: unix.MS_NOEXEC,
+	} {
+		if f&bit != 0 {
+			flags |= flag
+		}
+	}
+	return flags
+}
+
+func (p Plan) devices() []*devices.Device {
+	var nodes []*devices.Device
+	for _, step := range p.Steps {
+		if d, ok := step.(Device); ok {
+			nodes = append(nodes, &devices.Device{
+				Rule: charDevice(int64(d.Major), int64(d.Minor)), Path: d.Path, FileMode: 0o666,
+			})
+		}
+	}
+	return nodes
+}
+
+// charDevice allows to read and write a character device.
+func charDevice(major, minor int64) devices.Rule {
+	return devices.Rule{Type: devices.CharDevice, Major: major, Minor: minor, Permissions: "rw", Allow: true}
+}
+
 func (p Plan) maskPaths() []string {
-	paths := append([]string(nil), p.Masked...)
+	paths := slices.Clone(p.Masked)
 	for _, s := range p.Steps {
 		if m, ok := s.(Mask); ok {
 			paths = append(paths, m.Path)
@@ -66,9 +171,55 @@ func (c Cgroup) config() *cgroups.Cgroup {
 		Devices:    []*devices.Rule{{Type: devices.WildcardDevice, Major: devices.Wildcard, Minor: devices.Wildcard, Permissions: "rwm"}},
 	}
 	for _, d := range c.Devices {
-		r.Devices = append(r.Devices, &devices.Rule{
-			Type: devices.CharDevice, Major: d.Major, Minor: d.Minor, Permissions: "rw", Allow: true,
-		})
+		rule := charDevice(d.Major, d.Minor)
+		r.Devices = append(r.Devices, &rule)
 	}
 	return &cgroups.Cgroup{Path: c.Path, Resources: r}
+}
+
+// seccompConfig is the profile that the sandbox's filter begins with.
+func seccompConfig() (*configs.Seccomp, error) {
+	profile, err := seccomp.GetDefaultProfile(&specs.Spec{
+		Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("default seccomp profile: %w", err)
+	}
+	action, ok := seccompActions[profile.DefaultAction]
+	if !ok {
+		return nil, fmt.Errorf("default seccomp profile: action %q is not supported", profile.DefaultAction)
+	}
+	c := &configs.Seccomp{DefaultAction: action, DefaultErrnoRet: profile.DefaultErrnoRet}
+	for _, a := range profile.Architectures {
+		c.Architectures = append(c.Architectures, strings.ToLower(strings.TrimPrefix(string(a), "SCMP_ARCH_")))
+	}
+	for _, rule := range profile.Syscalls {
+		action, ok := seccompActions[rule.Action]
+		if !ok {
+			return nil, fmt.Errorf("seccomp rule %v: action %q is not supported", rule.Names, rule.Action)
+		}
+		var args []*configs.Arg
+		for _, a := range rule.Args {
+			op, ok := seccompOperators[a.Op]
+			if !ok {
+				return nil, fmt.Errorf("seccomp rule %v: operator %q is not supported", rule.Names, a.Op)
+			}
+			args = append(args, &configs.Arg{Index: a.Index, Value: a.Value, ValueTwo: a.ValueTwo, Op: op})
+		}
+		for _, name := range rule.Names {
+			c.Syscalls = append(c.Syscalls, &configs.Syscall{Name: name, Action: action, ErrnoRet: rule.ErrnoRet, Args: args})
+		}
+	}
+	return c, nil
+}
+
+var seccompActions = map[specs.LinuxSeccompAction]configs.Action{
+	specs.ActAllow: configs.Allow, specs.ActErrno: configs.Errno, specs.ActKill: configs.Kill,
+	specs.ActKillProcess: configs.KillProcess, specs.ActKillThread: configs.KillThread,
+}
+
+var seccompOperators = map[specs.LinuxSeccompOperator]configs.Operator{
+	specs.OpEqualTo: configs.EqualTo, specs.OpNotEqual: configs.NotEqualTo, specs.OpMaskedEqual: configs.MaskEqualTo,
+	specs.OpGreaterThan: configs.GreaterThan, specs.OpGreaterEqual: configs.GreaterThanOrEqualTo,
+	specs.OpLessThan: configs.LessThan, specs.OpLessEqual: configs.LessThanOrEqualTo,
 }

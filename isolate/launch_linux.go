@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -52,6 +53,7 @@ func (e *Engine) Launch(ctx context.Context, p Plan, stdio IO) (_ *Sandbox, err 
 
 	s := &Sandbox{
 		id: p.ID, process: child.process, control: ours, cgroup: cg, plan: p, host: e.host, done: make(chan struct{}),
+		execs: make(map[uint32]*Execution),
 	}
 	if err := errors.Join(cgErr, child.err); err != nil {
 		return nil, errors.Join(fmt.Errorf("sandbox %s: %w", p.ID, err), s.abandon())
@@ -211,20 +213,25 @@ func started(kind wire.Kind, body []byte) (int, error) {
 		if err := f.Decode(body); err != nil {
 			return 0, err
 		}
-		errno := error(syscall.Errno(f.Errno))
-		if f.Errno == 0 || f.Errno > 4095 {
-			errno = errors.New("unknown error")
-		}
-		if f.Step == wire.StepExec {
-			return 0, &ExecError{Path: sanitize(f.Path), Err: errno}
-		}
-		step := "sandbox-init: " + sanitize(f.Step)
-		if f.Path != "" {
-			step += " " + sanitize(f.Path)
-		}
-		return 0, &StepError{step, errno}
+		return 0, failure(&f)
 	}
 	return 0, fmt.Errorf("sandbox-init said something unexpected (kind %d)", kind)
+}
+
+// failure is what sandbox-init said as an error.
+func failure(f *wire.Failed) error {
+	errno := error(syscall.Errno(f.Errno))
+	if f.Errno == 0 || f.Errno > 4095 {
+		errno = errors.New("unknown error")
+	}
+	if f.Step == wire.StepExec {
+		return &ExecError{Path: sanitize(f.Path), Err: errno}
+	}
+	step := "sandbox-init: " + sanitize(f.Step)
+	if f.Path != "" {
+		step += " " + sanitize(f.Path)
+	}
+	return &StepError{step, errno}
 }
 
 // setup is the part of the plan that sandbox-init does.
@@ -248,7 +255,7 @@ func (e *Engine) setup(p Plan) *wire.Setup {
 
 // socketPair makes the control socket: our end, with deadlines, and the one for
 // sandbox-init, which blocks.
-func socketPair() (net.Conn, *os.File, error) {
+func socketPair() (*net.UnixConn, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, err
@@ -261,10 +268,10 @@ func socketPair() (net.Conn, *os.File, error) {
 		theirs.Close()
 		return nil, nil, err
 	}
-	return ours, theirs, nil
+	return ours.(*net.UnixConn), theirs, nil
 }
 
-func closeOnError(c net.Conn, err *error) {
+func closeOnError(c io.Closer, err *error) {
 	if *err != nil {
 		c.Close()
 	}

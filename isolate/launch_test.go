@@ -158,7 +158,7 @@ func TestExit(t *testing.T) {
 	}
 }
 
-func TestExecErrors(t *testing.T) {
+func TestProgramErrors(t *testing.T) {
 	testbed.Leaves(t)
 	e := testbed.Engine(t)
 	for _, c := range []struct {

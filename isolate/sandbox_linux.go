@@ -19,13 +19,17 @@ import (
 type Sandbox struct {
 	id      string
 	process *os.Process // sandbox-init
-	control net.Conn
+	control *net.UnixConn
 	cgroup  cgroups.Manager
 	plan    Plan
 	host    Host
 	program int // the program's pid as sandbox-init said it, in the sandbox
 
 	write sync.Mutex // one frame at a time on control
+
+	mu       sync.Mutex
+	execs    map[uint32]*Execution // nil when the sandbox has ended
+	lastExec uint32
 
 	exit Exit // written before done is closed
 	done chan struct{}
@@ -52,6 +56,11 @@ func (s *Sandbox) Wait() Exit {
 // Signal sends a signal to the process group of the program. It returns
 // [ErrEnded] when there is none any more.
 func (s *Sandbox) Signal(sig syscall.Signal) error {
+	return s.send(wire.KindSignal, wire.AppendNumber(nil, uint32(sig)), nil)
+}
+
+// send writes one frame to sandbox-init, with files.
+func (s *Sandbox) send(kind wire.Kind, body []byte, files []*os.File) error {
 	select {
 	case <-s.done:
 		return ErrEnded
@@ -63,8 +72,21 @@ func (s *Sandbox) Signal(sig syscall.Signal) error {
 	if err := s.control.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
 		return ErrEnded
 	}
-	if err := wire.Write(s.control, wire.KindSignal, wire.AppendNumber(nil, uint32(sig))); err != nil {
-		return fmt.Errorf("signal sandbox %s: %w", s.id, err)
+	var rights []byte
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			fds[i] = int(f.Fd())
+		}
+		rights = unix.UnixRights(fds...)
+	}
+	frame := wire.Frame(kind, body)
+	n, _, err := s.control.WriteMsgUnix(frame, rights, nil)
+	if err == nil && n < len(frame) {
+		_, err = s.control.Write(frame[n:])
+	}
+	if err != nil {
+		return fmt.Errorf("tell sandbox %s: %w", s.id, err)
 	}
 	return nil
 }
@@ -99,6 +121,7 @@ func (s *Sandbox) Destroy() error {
 // one that closes it early, or talks nonsense, is killed.
 func (s *Sandbox) supervise() {
 	defer close(s.done)
+	defer s.endExecs()
 	status, reported := s.hear()
 	_ = s.process.Kill()
 	killCgroup(s.cgroup)
@@ -121,16 +144,27 @@ func (s *Sandbox) supervise() {
 	}
 }
 
-// hear waits for the program's exit status. It is false when the socket closed
-// without one, or when what came is not one.
+// hear handles what sandbox-init says until the program's exit status. It is
+// false when the socket closed without one, or when what came made no sense.
 func (s *Sandbox) hear() (syscall.WaitStatus, bool) {
-	kind, body, err := wire.Read(s.control, wire.MaxReply)
-	if err != nil || kind != wire.KindExited {
-		return 0, false
+	for {
+		kind, body, err := wire.Read(s.control, wire.MaxReply)
+		if err != nil {
+			return 0, false
+		}
+		switch kind {
+		case wire.KindExited:
+			n, err := wire.DecodeNumber(body)
+			status := syscall.WaitStatus(n)
+			return status, err == nil && (status.Exited() || status.Signaled())
+		case wire.KindExecStarted, wire.KindExecFailed, wire.KindExecExited:
+			if !s.heard(kind, body) {
+				return 0, false
+			}
+		default:
+			return 0, false
+		}
 	}
-	n, err := wire.DecodeNumber(body)
-	status := syscall.WaitStatus(n)
-	return status, err == nil && (status.Exited() || status.Signaled())
 }
 
 // set takes over a wait status (wait(2)).

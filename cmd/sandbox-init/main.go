@@ -47,57 +47,22 @@ func main() {
 	if wire.Write(control, wire.KindStarted, wire.AppendNumber(nil, uint32(pid))) != nil {
 		unix.Exit(exitOrphan)
 	}
-	// Owned by main: ends with the process.
-	go obey(pid)
-	status := reap(pid)
+	status := serve(setup, pid)
 	_ = wire.Write(control, wire.KindExited, wire.AppendNumber(nil, uint32(status)))
 	unix.Exit(exitOK)
 }
 
 // receive reads the one Setup.
 func receive() (*wire.Setup, error) {
-	kind, body, err := wire.Read(control, wire.MaxSetup)
+	r, err := readRequest(wire.MaxSetup)
 	if err != nil {
 		return nil, err
 	}
-	if kind != wire.KindSetup {
+	if r.kind != wire.KindSetup {
 		return nil, wire.ErrMalformed
 	}
 	setup := new(wire.Setup)
-	return setup, setup.Decode(body)
-}
-
-// obey signals the program's process group as the hypervisor says, and ends the
-// sandbox when the hypervisor is gone.
-func obey(pid int) {
-	for {
-		kind, body, err := wire.Read(control, wire.MaxReply)
-		if err != nil {
-			unix.Exit(exitOrphan)
-		}
-		if kind != wire.KindSignal {
-			continue
-		}
-		if n, err := wire.DecodeNumber(body); err == nil && n < 65 {
-			_ = unix.Kill(-pid, unix.Signal(n))
-		}
-	}
-}
-
-// reap collects every child that ends, the sandbox's orphans included, until
-// the program itself has, and returns its wait status.
-func reap(pid int) unix.WaitStatus {
-	for {
-		var status unix.WaitStatus
-		got, err := unix.Wait4(-1, &status, 0, nil)
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return 0xff00 // no child left and none was the program: cannot happen
-		case got == pid:
-			return status
-		}
-	}
+	return setup, setup.Decode(r.body)
 }
 
 // An fd is a file descriptor to read and write with plain system calls.

@@ -40,7 +40,7 @@ func start(s *wire.Setup) (int, *wire.Failed) {
 			return 0, failure(step.name, err)
 		}
 	}
-	return run(s)
+	return run(program{args: s.Args, env: s.Env, dir: s.Dir, uid: s.UID, gid: s.GID, files: []uintptr{0, 1, 2}})
 }
 
 // A pathError is an error about one path.
@@ -135,33 +135,4 @@ func newKeyring(*wire.Setup) error {
 // closeOnExec lets nothing but stdin, stdout and stderr reach the program.
 func closeOnExec(*wire.Setup) error {
 	return unix.CloseRange(3, ^uint(0)>>32, unix.CLOSE_RANGE_CLOEXEC)
-}
-
-// run forks the program as the app's user, in a session of its own.
-func run(s *wire.Setup) (int, *wire.Failed) {
-	path, err := lookPath(s.Args[0], s.Dir, s.Env)
-	if err != nil {
-		return 0, &wire.Failed{Step: wire.StepExec, Path: s.Args[0], Errno: errnoOf(err)}
-	}
-	attr := &syscall.ProcAttr{
-		Dir:   s.Dir,
-		Env:   s.Env,
-		Files: []uintptr{0, 1, 2},
-		Sys: &syscall.SysProcAttr{
-			Setsid:     true,
-			Credential: &syscall.Credential{Uid: s.UID, Gid: s.GID},
-		},
-	}
-	pid, err := syscall.ForkExec(path, s.Args, attr)
-	if err != nil {
-		return 0, &wire.Failed{Step: wire.StepExec, Path: path, Errno: errnoOf(err)}
-	}
-	return pid, nil
-}
-
-func errnoOf(err error) uint32 {
-	if errno, ok := err.(unix.Errno); ok {
-		return uint32(errno)
-	}
-	return uint32(unix.EINVAL)
 }

@@ -16,15 +16,23 @@ const (
 	KindStarted Kind = 3 // sandbox-init: the program was executed; a Number, its pid
 	KindFailed  Kind = 4 // sandbox-init: a step failed; a Failed
 	KindExited  Kind = 5 // sandbox-init: the program ended; a Number, its wait status
+
+	// Further commands, each under a number that the hypervisor chose.
+	KindExec        Kind = 6  // hypervisor: run a command, an Exec; its stdin, stdout and stderr come along
+	KindExecSignal  Kind = 7  // hypervisor: signal the command's process group, an ExecNumber
+	KindExecStarted Kind = 8  // sandbox-init: it was executed; an ExecNumber, its pid
+	KindExecFailed  Kind = 9  // sandbox-init: it could not be executed; an ExecFailed
+	KindExecExited  Kind = 10 // sandbox-init: it ended; an ExecNumber, its wait status
 )
 
 // Version of the protocol. It is the first byte of a Setup.
 const Version = 1
 
-// Bounds of one frame's body, in bytes.
+// Bounds of one frame's body, in bytes, and of the files that come with it.
 const (
 	MaxSetup = 16 << 20 // what sandbox-init reads
 	MaxReply = 4 << 10  // what the hypervisor reads
+	MaxFiles = 3
 )
 
 var (
@@ -34,20 +42,28 @@ var (
 	ErrMalformed = errors.New("wire: malformed message")
 )
 
-// Write sends one frame with a single call of w.Write.
-func Write(w io.Writer, kind Kind, body []byte) error {
-	frame := make([]byte, 0, 5+len(body))
+// Frame is one frame as it is sent. Files that go with it are sent with its
+// first byte.
+func Frame(kind Kind, body []byte) []byte {
+	frame := make([]byte, 0, HeadSize+len(body))
 	frame = binary.LittleEndian.AppendUint32(frame, uint32(len(body)+1))
 	frame = append(frame, byte(kind))
-	frame = append(frame, body...)
-	_, err := w.Write(frame)
+	return append(frame, body...)
+}
+
+// Write sends one frame with a single call of w.Write.
+func Write(w io.Writer, kind Kind, body []byte) error {
+	_, err := w.Write(Frame(kind, body))
 	return err
 }
+
+// HeadSize is how many bytes of a frame come before its body.
+const HeadSize = 5
 
 // Read receives one frame whose body is at most limit bytes. It returns io.EOF
 // when the peer closed the socket between two frames.
 func Read(r io.Reader, limit int) (Kind, []byte, error) {
-	var head [5]byte
+	var head [HeadSize]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return 0, nil, err
 	}

@@ -55,6 +55,27 @@ func TestFailedIsBounded(t *testing.T) {
 	}
 }
 
+func TestExecRoundTrip(t *testing.T) {
+	want := Exec{ID: 7, Args: []string{"a", ""}, Env: []string{"K=v"}, Dir: "/", TTY: true}
+	var got Exec
+	if err := got.Decode(want.Append(nil)); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v %v, want %+v", got, err, want)
+	}
+	if err := got.Decode((&Exec{ID: 1}).Append(nil)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a command of nothing: %v", err)
+	}
+	failed := ExecFailed{ID: 9, Failed: Failed{Step: StepExec, Path: "/x", Errno: 2}}
+	var gotFailed ExecFailed
+	if err := gotFailed.Decode(failed.Append(nil)); err != nil || gotFailed != failed {
+		t.Errorf("got %+v %v", gotFailed, err)
+	}
+	number := ExecNumber{ID: 1<<32 - 1, Number: 9}
+	var gotNumber ExecNumber
+	if err := gotNumber.Decode(number.Append(nil)); err != nil || gotNumber != number {
+		t.Errorf("got %+v %v", gotNumber, err)
+	}
+}
+
 func TestFrames(t *testing.T) {
 	var b bytes.Buffer
 	for _, body := range []string{"", "x", strings.Repeat("y", 100)} {
@@ -120,6 +141,17 @@ func FuzzDecode(f *testing.F) {
 		}
 		var failed Failed
 		_ = failed.Decode(b)
+		var exec Exec
+		if exec.Decode(b) == nil {
+			var again Exec
+			if err := again.Decode(exec.Append(nil)); err != nil || !reflect.DeepEqual(again, exec) {
+				t.Errorf("%v does not round-trip: %v", exec, err)
+			}
+		}
+		var number ExecNumber
+		_ = number.Decode(b)
+		var execFailed ExecFailed
+		_ = execFailed.Decode(b)
 		_, _ = DecodeNumber(b)
 		_, _, _ = Read(bytes.NewReader(b), MaxReply)
 	})
