@@ -2,6 +2,7 @@ package isolate
 
 import (
 	"errors"
+	"os"
 	"path"
 
 	"golang.org/x/sys/unix"
@@ -61,27 +62,38 @@ func (b *builder) do(step Step) error {
 	return errors.New("bug: unknown step")
 }
 
-// mountRoot mounts the overlay over an idmapped view of the template, which is
-// never attached anywhere.
+// mountRoot mounts the overlay over an idmapped view of the template. The view
+// lies below the overlay, at the same place: before Linux 6.15 a layer must be
+// attached in the caller's mount namespace (clone_private_mount in
+// fs/namespace.c).
 func (b *builder) mountRoot(s MountRoot) error {
+	at, err := unix.Open(b.at, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(at)
 	lower, err := cloneMount(unix.AT_FDCWD, s.Lower, ReadOnly, b.userns)
 	if err != nil {
 		return idmapError(s.Lower, err)
 	}
 	defer unix.Close(lower)
-	options := append([]string{
-		"lowerdir=" + fdPath(lower), "upperdir=" + s.Upper, "workdir=" + s.Work,
-	}, s.Options...)
+	if err := attach(lower, at); err != nil {
+		return err
+	}
+	options := []string{"lowerdir=" + fdPath(lower)}
+	for key, path := range map[string]string{"upperdir": s.Upper, "workdir": s.Work} {
+		dir, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return &os.PathError{Op: "open", Path: path, Err: err}
+		}
+		defer unix.Close(dir)
+		options = append(options, key+"="+fdPath(dir)) // the sandbox's mountinfo shows this, not where it is
+	}
+	options = append(options, s.Options...)
 	root, err := newMount("overlay", options, s.Flags)
 	if err != nil {
 		return err
 	}
-	at, err := unix.Open(b.at, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		unix.Close(root)
-		return err
-	}
-	defer unix.Close(at)
 	b.root = root
 	return attach(root, at)
 }
@@ -89,7 +101,7 @@ func (b *builder) mountRoot(s MountRoot) error {
 // idmapError says why a tree may have refused to be idmapped.
 func idmapError(path string, err error) error {
 	if errors.Is(err, unix.EINVAL) {
-		return &StepError{"idmap " + path, errors.New("its file system cannot be idmapped (ext4, xfs, btrfs and tmpfs can)")}
+		return &StepError{"idmap " + path, errors.New("its file system cannot be idmapped (ext4, xfs and btrfs can, tmpfs since Linux 6.3)")}
 	}
 	return &StepError{"idmap " + path, err}
 }
@@ -218,7 +230,9 @@ func (b *builder) mask(p string) error {
 	return attach(cover, at)
 }
 
-// cover is a detached mount to hide a folder or a file behind.
+// cover is a mount to hide a folder or a file behind, not attached yet. The
+// first one for a folder is the empty file system's own mount and the others are
+// copies of it: before Linux 6.15 a detached mount cannot be copied.
 func (b *builder) cover(dir bool) (int, error) {
 	if !dir {
 		null, err := openIn(b.root, "/dev/null", 0)
@@ -234,6 +248,7 @@ func (b *builder) cover(dir bool) (int, error) {
 			return -1, err
 		}
 		b.empty = empty
+		return unix.FcntlInt(uintptr(empty), unix.F_DUPFD_CLOEXEC, 0)
 	}
 	return cloneMount(b.empty, "", 0, -1)
 }

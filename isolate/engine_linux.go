@@ -14,10 +14,10 @@ import (
 // sandbox-init, sealed in memory; the compiled seccomp filter; and the user
 // namespaces of idmapped mounts. It is safe for concurrent use.
 type Engine struct {
-	host   Host
-	init   *os.File // sealed memfd, open for reading only
-	filter []byte
-	users  userNamespaces
+	host    Host
+	init    *os.File // sealed memfd, open for reading only
+	filters filters
+	users   userNamespaces
 }
 
 // NewEngine makes the engine for a host that [Host.Check] finds fit.
@@ -25,15 +25,15 @@ func NewEngine(h Host) (*Engine, error) {
 	if err := h.Check(); err != nil {
 		return nil, err
 	}
-	filter, err := defaultFilter()
-	if err != nil {
+	e := &Engine{host: h}
+	if _, err := e.filters.get(Plan{}); err != nil { // what nearly every sandbox has
 		return nil, err
 	}
 	init, err := sealedExecutable("sandbox-init", initbin.Binary)
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{host: h, init: init, filter: filter}
+	e.init = init
 	e.users.init = e.initPath()
 	return e, nil
 }
@@ -52,6 +52,23 @@ func (e *Engine) Close() error {
 // descriptor, since in its user namespace it may not walk the host's folders.
 func (e *Engine) initPath() string {
 	return "/proc/self/fd/" + strconv.Itoa(int(e.init.Fd()))
+}
+
+// openNull opens the null device at a descriptor behind that of sandbox-init's
+// executable. In a child, Go moves a pipe of its own to the first one behind all
+// that the child is given (forkAndExecInChild1 in package syscall), whatever was
+// there: that must not be the executable.
+func (e *Engine) openNull() (*os.File, error) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	fd, err := unix.FcntlInt(null.Fd(), unix.F_DUPFD_CLOEXEC, int(e.init.Fd())+1)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate %s: %w", os.DevNull, err)
+	}
+	return os.NewFile(uintptr(fd), os.DevNull), nil
 }
 
 // sealedExecutable puts an executable into a memfd that nobody, root in a

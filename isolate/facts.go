@@ -56,9 +56,7 @@ func (p Plan) Facts(h Host) Facts {
 		"umask":         fmt.Sprintf("%04o", p.Umask),
 		"oom_score_adj": strconv.Itoa(p.OOMScoreAdj),
 	}
-	for _, set := range capabilitySets {
-		f["capabilities "+set] = noCapabilities
-	}
+	maps.Copy(f, p.capabilityFacts())
 	for _, ns := range namespaceNames {
 		f["namespace "+ns] = "own"
 	}

@@ -79,7 +79,7 @@ func (e *Engine) fork(p Plan, cgroup <-chan cgroups.Manager, control *os.File, s
 	if err != nil {
 		return forked{err: err}
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDONLY, 0)
+	null, err := e.openNull()
 	if err != nil {
 		return forked{err: err}
 	}
@@ -188,7 +188,11 @@ func (e *Engine) admit(ctx context.Context, s *Sandbox, p Plan) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { _ = s.control.SetDeadline(time.Now()) })()
-	if err := wire.Write(s.control, wire.KindSetup, e.setup(p).Append(nil)); err != nil {
+	filter, err := e.filters.get(p)
+	if err != nil {
+		return err
+	}
+	if err := wire.Write(s.control, wire.KindSetup, e.setup(p, filter).Append(nil)); err != nil {
 		return fmt.Errorf("tell sandbox-init: %w", err)
 	}
 	kind, body, err := wire.Read(s.control, wire.MaxReply)
@@ -235,12 +239,13 @@ func failure(f *wire.Failed) error {
 }
 
 // setup is the part of the plan that sandbox-init does.
-func (e *Engine) setup(p Plan) *wire.Setup {
+func (e *Engine) setup(p Plan, filter []byte) *wire.Setup {
 	s := &wire.Setup{
 		Masked:   p.Masked,
 		ReadOnly: p.ReadOnly,
 		Umask:    p.Umask,
-		Filter:   e.filter,
+		Caps:     mustMask(p.Capabilities),
+		Filter:   filter,
 		UID:      p.User.UID,
 		GID:      p.User.GID,
 		Args:     p.Args,

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // A Plan is exactly what will be done to launch a sandbox, as plain data. It is
@@ -27,6 +29,11 @@ type Plan struct {
 	// protects; those in /sys are Steps.
 	Masked   []string `json:"masked"`
 	ReadOnly []string `json:"read_only"`
+
+	// Capabilities are those that the program has, Seccomp the profile of its
+	// filter; nil means the default one.
+	Capabilities []string            `json:"capabilities"`
+	Seccomp      *specs.LinuxSeccomp `json:"seccomp,omitempty"`
 
 	Cgroup      Cgroup   `json:"cgroup"`
 	Rlimits     []Rlimit `json:"rlimits"`
@@ -80,22 +87,24 @@ func NewPlan(s Spec, h Host) (Plan, error) {
 	}
 	s = s.withDefaults()
 	return Plan{
-		ID:          s.ID,
-		Hostname:    s.Hostname,
-		Network:     s.Network,
-		IDs:         s.IDs,
-		User:        s.User,
-		Root:        s.Template,
-		Steps:       planSteps(s),
-		Masked:      slices.Clone(maskedProc),
-		ReadOnly:    slices.Clone(readOnlyProc),
-		Cgroup:      planCgroup(s, h),
-		Rlimits:     planRlimits(s, h),
-		OOMScoreAdj: 200,
-		Umask:       0o022,
-		Args:        slices.Clone(s.Args),
-		Env:         slices.Clone(s.Env),
-		Dir:         s.Dir,
+		ID:           s.ID,
+		Hostname:     s.Hostname,
+		Network:      s.Network,
+		IDs:          s.IDs,
+		User:         s.User,
+		Root:         s.Template,
+		Steps:        planSteps(s),
+		Masked:       slices.Clone(maskedProc),
+		ReadOnly:     slices.Clone(readOnlyProc),
+		Capabilities: slices.Clone(s.Capabilities),
+		Seccomp:      s.Seccomp,
+		Cgroup:       planCgroup(s, h),
+		Rlimits:      planRlimits(s, h),
+		OOMScoreAdj:  200,
+		Umask:        0o022,
+		Args:         slices.Clone(s.Args),
+		Env:          slices.Clone(s.Env),
+		Dir:          s.Dir,
 	}, nil
 }
 
@@ -158,7 +167,11 @@ func (p Plan) String() string {
 	for _, r := range p.Rlimits {
 		fmt.Fprintf(&b, "rlimit %s %d:%d\n", r.Name, r.Soft, r.Hard)
 	}
-	fmt.Fprintf(&b, "capabilities none, no_new_privs, seccomp default\n")
+	profile := "default"
+	if p.Seccomp != nil {
+		profile = fmt.Sprintf("custom, %d rules", len(p.Seccomp.Syscalls))
+	}
+	fmt.Fprintf(&b, "capabilities %s, no_new_privs, seccomp %s\n", strings.Trim(listOrNone(p.Capabilities), "[]"), profile)
 	fmt.Fprintf(&b, "setuid %d:%d umask %04o\n", p.User.UID, p.User.GID, p.Umask)
 	fmt.Fprintf(&b, "exec %q in %s with %d environment variables\n", p.Args, p.Dir, len(p.Env))
 	return b.String()

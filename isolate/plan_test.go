@@ -138,6 +138,7 @@ func TestSpecRefused(t *testing.T) {
 		{"Dir", func(s *Spec) { s.Dir = "/proc/self/fd/7" }},
 		{"User", func(s *Spec) { s.User.UID = 0 }},
 		{"User", func(s *Spec) { s.User.GID = 0 }},
+		{"Capabilities", func(s *Spec) { s.Capabilities = []string{"CAP_NONE"} }},
 		{"User", func(s *Spec) { s.User.UID = 65536 }},
 		{"IDs", func(s *Spec) { s.IDs.Base = 0 }},
 		{"IDs", func(s *Spec) { s.IDs.Size = 0 }},

@@ -50,6 +50,11 @@ func newFilter(profile *specs.LinuxSeccomp, info *arch.Info) (*filter, error) {
 		return nil, err
 	}
 	f := &filter{Arch: info, Rules: map[uint32][]filterRule{}, Default: action}
+	if action == retAllow { // what it does not name it means to allow
+		for _, n := range info.SyscallNames {
+			f.Last = max(f.Last, uint32(n))
+		}
+	}
 	for _, call := range profile.Syscalls {
 		action, err := filterAction(call.Action, call.ErrnoRet)
 		if err != nil {
@@ -106,36 +111,28 @@ func (f *filter) add(n uint32, r filterRule) {
 	f.Last = max(f.Last, n)
 }
 
-// replace gives a call these rules and no others.
-func (f *filter) replace(name string, rules ...filterRule) {
-	if n, ok := f.Arch.SyscallNames[name]; ok {
-		f.Rules[uint32(n)] = rules
-	}
-}
-
-// prepend puts rules before those that the call has.
+// prepend puts rules before those that the call has. It may add rules for a
+// call that the profile does not know.
 func (f *filter) prepend(name string, rules ...filterRule) {
 	if n, ok := f.Arch.SyscallNames[name]; ok {
 		f.Rules[uint32(n)] = append(slices.Clone(rules), f.Rules[uint32(n)]...)
 	}
 }
 
-// harden makes a profile stricter than Docker's default where a sandbox here
-// has no use for what that allows.
+// harden makes any profile stricter where a sandbox here has no use for what it
+// may allow. It only ever denies.
 func (f *filter) harden() {
 	deny := retErrno | errnoPerm
-	family := func(n uint64) filterCond { return filterCond{Arg: 0, Op: specs.OpEqualTo, Value: n} }
+	not := func(arg uint, n uint64) filterCond { return filterCond{Arg: arg, Op: specs.OpNotEqual, Value: n} }
 	// Only Unix, IPv4 and IPv6 sockets and routing netlink: every other family
 	// is kernel code that an app does not need and exploits do (AF_ALG,
 	// AF_VSOCK, AF_RDS, AF_PACKET, …).
 	const afUnix, afInet, afInet6, afNetlink, netlinkRoute = 1, 2, 10, 16, 0
-	f.replace("socket",
-		filterRule{[]filterCond{family(afUnix)}, retAllow},
-		filterRule{[]filterCond{family(afInet)}, retAllow},
-		filterRule{[]filterCond{family(afInet6)}, retAllow},
-		filterRule{[]filterCond{family(afNetlink), {Arg: 2, Op: specs.OpEqualTo, Value: netlinkRoute}}, retAllow},
+	f.prepend("socket",
+		filterRule{[]filterCond{not(0, afUnix), not(0, afInet), not(0, afInet6), not(0, afNetlink)}, deny},
+		filterRule{[]filterCond{{Arg: 0, Op: specs.OpEqualTo, Value: afNetlink}, not(2, netlinkRoute)}, deny},
 	)
-	f.replace("socketpair", filterRule{[]filterCond{family(afUnix)}, retAllow})
+	f.prepend("socketpair", filterRule{[]filterCond{not(0, afUnix)}, deny})
 	// Pushing characters into a terminal's input (CVE-2017-5226). The kernel
 	// looks at the low 32 bits of the request only (CVE-2019-10063).
 	const tiocsti, tioclinux = 0x5412, 0x541c
@@ -144,11 +141,47 @@ func (f *filter) harden() {
 			{Arg: 1, Op: specs.OpMaskedEqual, Mask: 0xffffffff, Value: request},
 		}, deny})
 	}
-	// Descriptor tables of others, old x86 segments and memory that nobody can
-	// inspect have had kernel bugs and no use in a web app.
-	for _, name := range []string{"modify_ldt", "kcmp", "pidfd_getfd", "memfd_secret", "userfaultfd",
-		"io_uring_setup", "io_uring_enter", "io_uring_register", "fanotify_init", "fanotify_mark",
-		"keyctl", "add_key", "request_key", "bpf", "perf_event_open"} {
-		f.replace(name, filterRule{nil, deny})
+	for _, name := range neverAllowed {
+		f.prepend(name, filterRule{nil, deny})
 	}
+}
+
+// neverAllowed are system calls that have had kernel bugs and no use in an app,
+// whatever a profile says: descriptor tables of others, old x86 segments, memory
+// that nobody can inspect, io_uring, keyrings, and programs for the kernel.
+var neverAllowed = []string{
+	"modify_ldt", "kcmp", "pidfd_getfd", "memfd_secret", "userfaultfd",
+	"io_uring_setup", "io_uring_enter", "io_uring_register", "fanotify_init", "fanotify_mark",
+	"keyctl", "add_key", "request_key", "bpf", "perf_event_open",
+}
+
+// needed by sandbox-init, which runs under the filter too and forks the program
+// under it. A profile that denies one of them would end in a sandbox that hangs.
+var initNeeds = []string{
+	"read", "write", "close", "openat2", "fstat", "fstatfs", "recvmsg", "wait4", "kill", "clone", "vfork", "pipe2", "dup3", "fcntl",
+	"setsid", "setgroups", "setgid", "setuid", "chdir", "execve", "exit", "exit_group", "futex", "mmap", "munmap", "madvise",
+	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "getpid", "gettid", "tgkill", "nanosleep", "sched_yield",
+	"prctl", "prlimit64", "epoll_create1", "epoll_ctl", "epoll_pwait", "eventfd2", "umask",
+}
+
+// lacks is the first system call that sandbox-init needs and f does not allow
+// whatever its arguments, or "".
+func (f *filter) lacks() string {
+	for _, name := range initNeeds {
+		n, ok := f.Arch.SyscallNames[name]
+		if !ok {
+			continue
+		}
+		action := f.Default
+		for _, r := range f.Rules[uint32(n)] {
+			if len(r.Conds) == 0 || name == "clone" {
+				action = r.Action
+				break
+			}
+		}
+		if action != retAllow {
+			return name
+		}
+	}
+	return ""
 }

@@ -4,21 +4,14 @@ import (
 	"testing"
 
 	"github.com/elastic/go-seccomp-bpf/arch"
-	"github.com/moby/profiles/seccomp"
-	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 func sandboxFilter(t *testing.T) *filter {
 	t.Helper()
-	profile, err := seccomp.GetDefaultProfile(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{}}})
+	f, err := profileFilter(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := newFilter(profile, arch.X86_64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.harden()
 	return f
 }
 
@@ -79,7 +72,7 @@ func TestDefaultFilterABIs(t *testing.T) {
 }
 
 func TestDefaultFilterEncodes(t *testing.T) {
-	b, err := defaultFilter()
+	b, err := compileFilter(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,10 @@
 package isolate
 
-import "time"
+import (
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
 
 // A Spec says what is to run and what it may use. It is plain data; [NewPlan]
 // checks it. Zero values are named at each field.
@@ -33,8 +37,17 @@ type Spec struct {
 	// Dir is the working directory, absolute in the sandbox. Empty means "/".
 	Dir string
 
-	// User is who the program runs as, in ids of the sandbox.
+	// User is who the program runs as, in ids of the sandbox. Root of a sandbox
+	// is nobody outside; see also [Policy].
 	User User
+
+	// Capabilities are those that the program has, in its own user namespace, by
+	// their names in capabilities(7). Nil means none.
+	Capabilities []string
+
+	// Seccomp is a profile in OCI's form to use in place of the default one. What
+	// sandboxes never allow is denied all the same. Nil means the default.
+	Seccomp *specs.LinuxSeccomp
 
 	// IDs is the range of host ids that the sandbox's ids 0 to IDs.Size-1 are
 	// mapped to. No two sandboxes that run at once may share any.

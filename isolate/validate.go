@@ -39,10 +39,13 @@ func (s Spec) validate() error {
 		return bad("IDs", "must not begin at 0: that would map the host's root")
 	case s.IDs.Size == 0 || uint64(s.IDs.Base)+uint64(s.IDs.Size) > math.MaxInt32:
 		return bad("IDs", "must hold at least one id and end below 2^31")
-	case s.User.UID == 0 || s.User.GID == 0:
-		return bad("User", "must not be root")
+	case (s.User.UID == 0) != (s.User.GID == 0):
+		return bad("User", "must be root in both uid and gid, or in neither")
 	case s.User.UID >= s.IDs.Size || s.User.GID >= s.IDs.Size:
 		return bad("User", "must lie in the range of ids")
+	}
+	if _, err := capabilityMask(s.Capabilities); err != nil {
+		return bad("Capabilities", err.Error())
 	}
 	if err := s.validateEnv(); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package isolate
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -60,17 +61,28 @@ func (s *Sandbox) programPID() (int, error) {
 			continue
 		}
 		inside := strings.Fields(status["NSpid"])
-		if len(inside) > 0 && inside[len(inside)-1] == strconv.Itoa(s.program) && alive(status["State"]) {
+		if len(inside) > 0 && inside[len(inside)-1] == strconv.Itoa(s.program) && !exiting(pid) {
 			return pid, nil
 		}
 	}
 	return 0, fmt.Errorf("process %d of the sandbox: %w", s.program, os.ErrNotExist)
 }
 
-// alive tells whether a process in a state of proc_pid_status(5) still is one:
-// not a zombie, nor dead.
-func alive(state string) bool {
-	return !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
+// exiting tells whether a process has begun to end: it has left its cgroups and
+// namespaces before it shows as a zombie (PF_EXITING in linux/sched.h; proc(5)).
+func exiting(pid int) bool {
+	const pfExiting = 0x4
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	// pid (comm) state ppid pgrp session tty_nr tpgid flags …
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 7 {
+		return true
+	}
+	flags, err := strconv.ParseUint(fields[6], 10, 32)
+	return err != nil || flags&pfExiting != 0
 }
 
 // A factReader reads the facts of one process, whose folder in /proc is dir.

@@ -11,13 +11,17 @@ import (
 
 // kept are the capabilities, in the sandbox's own user namespace, that PID 1
 // needs to start the program as another user and to signal it.
-const kept = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_KILL
+const kept uint64 = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_KILL
 
-// dropCapabilities empties the bounding and ambient sets, so that nothing that
-// is executed from here on can have a capability, and cuts the other sets of
-// every thread of this process to what is kept (capabilities(7)).
-func dropCapabilities(*wire.Setup) error {
+// dropCapabilities cuts the bounding set to what the program may have, empties
+// the ambient one, so that nothing that is executed from here on can have more,
+// and cuts the other sets of every thread of this process to that and what is
+// kept (capabilities(7)).
+func dropCapabilities(s *wire.Setup) error {
 	for c := uintptr(0); c < 64; c++ {
+		if s.Caps&(1<<c) != 0 {
+			continue
+		}
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err == unix.EINVAL {
 			break // beyond the last capability that this kernel knows
 		} else if err != nil {
@@ -28,7 +32,11 @@ func dropCapabilities(*wire.Setup) error {
 		return err
 	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	data := [2]unix.CapUserData{{Effective: kept, Permitted: kept}}
+	sets := kept | s.Caps
+	data := [2]unix.CapUserData{
+		{Effective: uint32(sets), Permitted: uint32(sets)},
+		{Effective: uint32(sets >> 32), Permitted: uint32(sets >> 32)},
+	}
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
 		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
 	if errno != 0 {
@@ -59,4 +67,19 @@ func installFilter(s *wire.Setup) error {
 		return errno
 	}
 	return nil
+}
+
+// ambient are the capabilities to raise for a program that does not run as root,
+// which has none otherwise. Root has those of the bounding set.
+func ambient(s *wire.Setup) []uintptr {
+	if s.UID == 0 {
+		return nil
+	}
+	var list []uintptr
+	for c := uintptr(0); c < 64; c++ {
+		if s.Caps&(1<<c) != 0 {
+			list = append(list, c)
+		}
+	}
+	return list
 }

@@ -167,7 +167,7 @@ func (c running) exec(x *wire.Exec, files []int, setup *wire.Setup) (int, *wire.
 		return 0, &wire.Failed{Step: "take files", Errno: uint32(unix.EINVAL)}
 	}
 	return run(program{
-		args: x.Args, env: x.Env, dir: x.Dir, uid: setup.UID, gid: setup.GID,
+		args: x.Args, env: x.Env, dir: x.Dir, uid: setup.UID, gid: setup.GID, caps: ambient(setup),
 		files: []uintptr{uintptr(files[0]), uintptr(files[1]), uintptr(files[2])}, tty: x.TTY,
 	})
 }
@@ -188,6 +188,7 @@ type program struct {
 	args, env []string
 	dir       string
 	uid, gid  uint32
+	caps      []uintptr // ambient
 	files     []uintptr
 	tty       bool // files[0] is to be its controlling terminal
 }
@@ -203,9 +204,10 @@ func run(p program) (int, *wire.Failed) {
 		Env:   p.env,
 		Files: p.files,
 		Sys: &syscall.SysProcAttr{
-			Setsid:     true,
-			Setctty:    p.tty, // the terminal is descriptor 0
-			Credential: &syscall.Credential{Uid: p.uid, Gid: p.gid},
+			Setsid:      true,
+			Setctty:     p.tty, // the terminal is descriptor 0
+			Credential:  &syscall.Credential{Uid: p.uid, Gid: p.gid},
+			AmbientCaps: p.caps,
 		},
 	})
 	if err != nil {

@@ -40,7 +40,7 @@ func start(s *wire.Setup) (int, *wire.Failed) {
 			return 0, failure(step.name, err)
 		}
 	}
-	return run(program{args: s.Args, env: s.Env, dir: s.Dir, uid: s.UID, gid: s.GID, files: []uintptr{0, 1, 2}})
+	return run(program{args: s.Args, env: s.Env, dir: s.Dir, uid: s.UID, gid: s.GID, caps: ambient(s), files: []uintptr{0, 1, 2}})
 }
 
 // A pathError is an error about one path.

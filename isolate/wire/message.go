@@ -8,6 +8,7 @@ type Setup struct {
 	ReadOnly []string // folders and files to make read-only
 	Rlimits  []Rlimit
 	Umask    uint32
+	Caps     uint64 // capabilities of the program, a bit for each
 	Filter   []byte // seccomp program: struct sock_filter, native byte order
 	UID, GID uint32 // who the program runs as
 	Args     []string
@@ -34,6 +35,7 @@ func (s *Setup) Append(b []byte) []byte {
 		e.num(r.Hard)
 	}
 	e.num(uint64(s.Umask))
+	e.num(s.Caps)
 	e.str(string(s.Filter))
 	e.num(uint64(s.UID))
 	e.num(uint64(s.GID))
@@ -56,6 +58,7 @@ func (s *Setup) Decode(b []byte) error {
 		s.Rlimits[i] = Rlimit{uint32(d.num()), d.num(), d.num()}
 	}
 	s.Umask = uint32(d.num())
+	s.Caps = d.num()
 	s.Filter = []byte(d.str())
 	s.UID = uint32(d.num())
 	s.GID = uint32(d.num())

@@ -119,9 +119,6 @@ func (m *Manager) open() (err error) {
 	if err := os.MkdirAll(m.procsDir(), 0o700); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(m.cfg.RunDir, 0o755); err != nil {
-		return err
-	}
 	base := m.cfg.BasePort
 	free := func(n int) bool { return portFree(base + n) }
 	if m.ports, err = openPool(filepath.Join(m.cfg.RunDir, "ports.lock"), int64(base), m.cfg.MaxProcs, free); err != nil {
@@ -130,6 +127,7 @@ func (m *Manager) open() (err error) {
 	if m.ids, err = openPool(filepath.Join(m.cfg.RunDir, "ids.lock"), 0, idRanges, nil); err != nil {
 		return err
 	}
+	m.ids.again = true // the engine keeps a user namespace for each range that was used
 	if m.sink, err = openSyslog(m.cfg.LogSink); err != nil {
 		return err
 	}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +29,8 @@ type pool struct {
 	mu   sync.Mutex
 	held map[int]bool
 	next int // where to look first: a number is not used again at once
+
+	again bool // but is, the lowest first
 }
 
 // inUse is the offset of a byte, beyond all numbers, that everyone who has the
@@ -35,7 +39,13 @@ const inUse = 1 << 40
 
 func openPool(path string, base int64, size int, free func(int) bool) (*pool, error) {
 	for {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, fmt.Errorf("open pool: %w", err)
+		}
 		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the last of the others has removed the folder
+		}
 		if err != nil {
 			return nil, fmt.Errorf("open pool: %w", err)
 		}
@@ -76,7 +86,9 @@ func (p *pool) lease() (int, error) {
 			continue
 		}
 		p.held[n] = true
-		p.next = (n + 1) % p.size
+		if !p.again {
+			p.next = (n + 1) % p.size
+		}
 		return n, nil
 	}
 	return 0, errExhausted
