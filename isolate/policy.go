@@ -12,7 +12,7 @@ type Policy struct {
 	Capabilities []string
 
 	// Root lets a program run as root of its own user namespace, which is nobody
-	// outside of it.
+	// outside of it. One that asks for no capabilities gets RootCapabilities.
 	Root bool
 
 	// Seccomp lets a spec bring a seccomp profile of its own. What sandboxes never
@@ -30,7 +30,7 @@ type Policy struct {
 func (p Policy) Check(s Spec) error {
 	s = s.withDefaults()
 	for _, name := range s.Capabilities {
-		if !slices.Contains(p.Capabilities, name) {
+		if !slices.Contains(p.Capabilities, name) && !(s.User.UID == 0 && p.Root && slices.Contains(RootCapabilities, name)) {
 			return &SpecError{"Capabilities", fmt.Sprintf("%s is not allowed by the operator's policy, which allows %s", name, listOrNone(p.Capabilities))}
 		}
 	}
@@ -54,4 +54,16 @@ func listOrNone(names []string) string {
 		return "none"
 	}
 	return fmt.Sprint(names)
+}
+
+// RootCapabilities are what root of a sandbox needs to be root of its own files
+// and processes. They count in the sandbox's user namespace only.
+var RootCapabilities = []string{
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_NET_BIND_SERVICE",
+}
+
+// ParseCapability checks a capability's name, as in capabilities(7).
+func ParseCapability(name string) (string, error) {
+	_, err := capabilityMask([]string{name})
+	return name, err
 }

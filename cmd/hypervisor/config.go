@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/server"
 )
 
@@ -33,6 +34,8 @@ type serveConfig struct {
 	imageDirs    []string
 	allowNets    []netip.Prefix
 	allowedHosts []string
+
+	policy isolate.Policy
 
 	grace     time.Duration
 	logFormat string
@@ -62,11 +65,20 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	add(f, &c.logFormat, "log-format", "text", "FORMAT", "text or json", parseLogFormat)
 	add(f, &c.logLevel, "log-level", "info", "LEVEL", "debug, info, warn or error", parseLogLevel)
 
+	addList(f, &c.policy.Capabilities, "allow-cap", "CAP", "capability that apps may ask for, as CAP_NET_RAW; repeatable", isolate.ParseCapability)
+	f.BoolVar(&c.policy.Root, "allow-root", false, "let apps ask to run as root of their own user namespace")
+	f.BoolVar(&c.policy.Seccomp, "allow-seccomp", false, "let apps bring a seccomp profile of their own")
+	add(f, &c.policy.MaxMemory, "max-memory", "", "SIZE", "most memory that an app may ask for (default no limit)", parseSize)
+	add(f, &c.policy.MaxPids, "max-pids", "", "N", "most processes and threads that an app may ask for (default no limit)", parseCount)
+	add(f, &c.policy.MaxCPU, "max-cpu", "", "N", "most CPUs that an app may ask for; it must then ask (default no limit)", parseCPU)
+
 	for name, variable := range map[string]string{
 		"port": "PORT", "base-port": "BASE_PORT", "max-procs": "MAX_PROCS", "run-user": "RUNUSER", "template": "TEMPLATE", "log-sink": "LOGSINK",
 		"state-dir": "GILLIAM_STATE_DIR", "run-dir": "GILLIAM_RUN_DIR", "socket": "GILLIAM_SOCKET", "listen": "GILLIAM_LISTEN",
 		"insecure-tcp": "GILLIAM_INSECURE_TCP", "image-dir": "GILLIAM_IMAGE_DIR", "allow-net": "GILLIAM_ALLOW_NET",
 		"allowed-host": "GILLIAM_ALLOWED_HOST", "grace": "GILLIAM_GRACE", "keep-ended": "GILLIAM_KEEP_ENDED",
+		"allow-cap": "GILLIAM_ALLOW_CAP", "allow-root": "GILLIAM_ALLOW_ROOT", "allow-seccomp": "GILLIAM_ALLOW_SECCOMP",
+		"max-memory": "GILLIAM_MAX_MEMORY", "max-pids": "GILLIAM_MAX_PIDS", "max-cpu": "GILLIAM_MAX_CPU",
 		"log-format": "GILLIAM_LOG_FORMAT", "log-level": "GILLIAM_LOG_LEVEL",
 	} {
 		twin(f, name, variable)

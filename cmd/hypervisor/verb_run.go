@@ -23,6 +23,8 @@ type runConfig struct {
 
 	app, name, image, shell, template string
 
+	user    string
+	caps    []string
 	env     []envVar
 	envFile []string
 	memory  int64
@@ -65,6 +67,8 @@ The status is 125 when the proc could not be made or was never executed.`,
 	f.StringVar(&cfg.name, "name", "", "`NAME` of the proc (default a random one)")
 	f.StringVar(&cfg.image, "image", "", "`URL`, or path on the daemon's host, of a .tar.gz to be /app")
 	f.StringVar(&cfg.shell, "shell", "", "a `LINE` for the shell, in place of COMMAND")
+	f.StringVar(&cfg.user, "user", "", "`USER`: root, of its own user namespace, where the daemon allows it (default the template's)")
+	addList(f, &cfg.caps, "cap", "CAP", "capability to have, as CAP_NET_RAW, where the daemon allows it; repeatable", isolate.ParseCapability)
 	addWhole(f, &cfg.env, "env", "KEY=VALUE", "variable of the app's environment; repeatable", parseEnv)
 	f.StringArrayVar(&cfg.envFile, "env-file", nil, "`FILE` of KEY=VALUE lines; repeatable; --env wins")
 	f.StringVar(&cfg.template, "template", "", "`NAME` of the template to run on (default \"default\")")
@@ -84,7 +88,7 @@ The status is 125 when the proc could not be made or was never executed.`,
 func (c *runConfig) request(args []string) (proc.Request, error) {
 	req := proc.Request{
 		App: c.app, Name: c.name, Image: c.image, Template: c.template, Network: isolate.Network(c.network),
-		Limits: proc.Limits{Memory: c.memory, Pids: c.pids, CPU: c.cpu},
+		Limits: proc.Limits{Memory: c.memory, Pids: c.pids, CPU: c.cpu}, User: c.user, Capabilities: c.caps,
 	}
 	switch {
 	case c.shell != "" && len(args) > 0:

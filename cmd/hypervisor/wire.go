@@ -50,7 +50,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	procs, err := proc.Open(proc.Config{
 		StateDir: cfg.stateDir, RunDir: cfg.runDir,
 		Templates: templates, Images: images, Layers: layers, Engine: engine,
-		BasePort: cfg.basePort, MaxProcs: cfg.maxProcs, LogSink: cfg.logSink, Grace: cfg.grace, KeepEnded: cfg.keepEnded,
+		Policy: cfg.policy, BasePort: cfg.basePort, MaxProcs: cfg.maxProcs, LogSink: cfg.logSink, Grace: cfg.grace, KeepEnded: cfg.keepEnded,
 		Client: callbacks, OnPhase: m.ObservePhase, Log: log,
 	})
 	if err != nil {

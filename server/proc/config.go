@@ -24,6 +24,10 @@ type Config struct {
 	Layers    *rootfs.Layers
 	Engine    *isolate.Engine
 
+	// Policy is what requests may ask for beyond the defaults. The zero Policy
+	// allows nothing of it.
+	Policy isolate.Policy
+
 	// BasePort is the first port of the pool and MaxProcs their number, and
 	// so the most procs that run at once. Zero means 10000 and 100.
 	BasePort int

@@ -169,6 +169,9 @@ func (m *Manager) check(r Request) error {
 	if err := r.check(); err != nil {
 		return err
 	}
+	if err := r.allowed(m.cfg.Policy); err != nil {
+		return err
+	}
 	if r.Image != "" {
 		if err := m.cfg.Images.Check(r.Image); err != nil {
 			return &FieldError{"image", err.Error()}
@@ -222,7 +225,11 @@ func newProc(r Request, id string) Proc {
 	p := Proc{
 		ID: id, App: r.App, Name: r.Name, Image: r.Image, Command: r.Command,
 		Callback: r.Callback, Template: r.Template, Network: r.Network, Limits: r.Limits.withDefaults(),
+		User: r.User, Capabilities: slices.Clone(r.Capabilities), Seccomp: r.Seccomp,
 		State: Init, Created: time.Now().UTC(),
+	}
+	if p.User == rootUser && len(p.Capabilities) == 0 {
+		p.Capabilities = slices.Clone(isolate.RootCapabilities)
 	}
 	if p.Template == "" {
 		p.Template = "default"

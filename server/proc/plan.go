@@ -84,18 +84,24 @@ func (m *Manager) running(id string) (*isolate.Sandbox, error) {
 
 // specOf is the sandbox that a proc asks for, but its binds.
 func specOf(p Proc, t rootfs.Template, ids isolate.IDRange, layer isolate.Layer) isolate.Spec {
+	user := t.User
+	if p.User == rootUser {
+		user = isolate.User{}
+	}
 	return isolate.Spec{
-		ID:       p.ID,
-		Hostname: hostname(p.App, p.Name),
-		Template: t.Path,
-		Layer:    layer,
-		Args:     p.Command.Args(),
-		Env:      environment(p.Config, appDir),
-		Dir:      appDir,
-		User:     t.User,
-		IDs:      ids,
-		Network:  p.Network,
-		Limits:   isolate.Limits{Memory: p.Limits.Memory, Pids: p.Limits.Pids, CPU: p.Limits.CPU},
+		ID:           p.ID,
+		Hostname:     hostname(p.App, p.Name),
+		Template:     t.Path,
+		Layer:        layer,
+		Args:         p.Command.Args(),
+		Env:          environment(p.Config, appDir),
+		Dir:          appDir,
+		User:         user,
+		Capabilities: p.Capabilities,
+		Seccomp:      p.Seccomp,
+		IDs:          ids,
+		Network:      p.Network,
+		Limits:       isolate.Limits{Memory: p.Limits.Memory, Pids: p.Limits.Pids, CPU: p.Limits.CPU},
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/gilliam/hypervisor/isolate"
 )
 
@@ -20,6 +22,11 @@ type Request struct {
 	Template string            `json:"template,omitempty"` // empty means "default"
 	Network  isolate.Network   `json:"network,omitempty"`  // empty means "host", as the original
 	Limits   Limits            `json:"limits,omitzero"`
+
+	// What follows needs the operator's policy.
+	User         string              `json:"user,omitempty"`         // empty: the template's; "root": root of its own user namespace
+	Capabilities []string            `json:"capabilities,omitempty"` // as in capabilities(7)
+	Seccomp      *specs.LinuxSeccomp `json:"seccomp,omitempty"`      // a profile in OCI's form, in place of the default
 }
 
 // Limits of a proc; zero means the default.
@@ -97,6 +104,10 @@ type Proc struct {
 	Network  isolate.Network   `json:"network"`
 	Limits   Limits            `json:"limits"`
 	Port     int               `json:"port"` // 0 until one is taken from the pool
+
+	User         string              `json:"user,omitempty"`
+	Capabilities []string            `json:"capabilities,omitempty"`
+	Seccomp      *specs.LinuxSeccomp `json:"seccomp,omitempty"`
 
 	State     State      `json:"state"`
 	Reason    string     `json:"reason,omitempty"`     // why it failed and what to do

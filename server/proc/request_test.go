@@ -7,6 +7,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/gilliam/hypervisor/isolate"
 )
 
 func good() Request {
@@ -154,4 +158,41 @@ func FuzzCommand(f *testing.F) {
 			t.Errorf("%q became %q, %v", c.Args(), again.Args(), err)
 		}
 	})
+}
+
+func TestRequestPolicy(t *testing.T) {
+	loose := isolate.Policy{Capabilities: []string{"CAP_NET_RAW"}, Root: true, Seccomp: true, MaxMemory: 1 << 30}
+	for _, c := range []struct {
+		field  string
+		policy isolate.Policy
+		ask    func(*Request)
+	}{
+		{"", isolate.Policy{}, func(*Request) {}},
+		{"", loose, func(r *Request) { r.Capabilities = []string{"CAP_NET_RAW"} }},
+		{"", loose, func(r *Request) { r.User = "root" }},
+		{"", loose, func(r *Request) { r.User, r.Capabilities = "root", []string{"CAP_CHOWN"} }},
+		{"", loose, func(r *Request) { r.Seccomp = &specs.LinuxSeccomp{} }},
+		{"capabilities", isolate.Policy{}, func(r *Request) { r.Capabilities = []string{"CAP_NET_RAW"} }},
+		{"capabilities", loose, func(r *Request) { r.Capabilities = []string{"CAP_CHOWN"} }},
+		{"capabilities", loose, func(r *Request) { r.Capabilities = []string{"net_raw"} }},
+		{"user", isolate.Policy{}, func(r *Request) { r.User = "root" }},
+		{"seccomp", isolate.Policy{}, func(r *Request) { r.Seccomp = &specs.LinuxSeccomp{} }},
+		{"limits.memory", loose, func(r *Request) { r.Limits.Memory = 2 << 30 }},
+	} {
+		r := good()
+		c.ask(&r)
+		err := r.allowed(c.policy)
+		var field *FieldError
+		if c.field == "" && err != nil || c.field != "" && (!errors.As(err, &field) || field.Field != c.field) {
+			t.Errorf("%s: %v", c.field, err)
+		}
+	}
+	for _, user := range []string{"0", "gilliam", "Root", "4294967296", "-1", "1000:0", "007", "１", "root "} {
+		r := good()
+		r.User = user
+		var field *FieldError
+		if err := r.allowed(loose); !errors.As(err, &field) || field.Field != "user" {
+			t.Errorf("user %q: %v", user, err)
+		}
+	}
 }

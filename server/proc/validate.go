@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"errors"
 	"math"
 	"net/url"
 	"regexp"
@@ -131,3 +132,35 @@ func (l Limits) check() error {
 
 // hostname is what a proc's machine is called, as the original did.
 func hostname(app, name string) string { return app + "-" + name }
+
+// rootUser asks for root of the proc's own user namespace.
+const rootUser = "root"
+
+// allowed says what of the request the policy does not allow, as a [FieldError].
+func (r Request) allowed(policy isolate.Policy) error {
+	spec := isolate.Spec{
+		User:         isolate.User{UID: 1, GID: 1},
+		Capabilities: r.Capabilities,
+		Seccomp:      r.Seccomp,
+		Limits:       isolate.Limits{Memory: r.Limits.Memory, Pids: r.Limits.Pids, CPU: r.Limits.CPU},
+	}
+	switch r.User {
+	case "":
+	case rootUser:
+		spec.User = isolate.User{}
+	default:
+		return &FieldError{"user", `must be "root" or left out: apps run as the user of their template`}
+	}
+	for _, name := range r.Capabilities {
+		if _, err := isolate.ParseCapability(name); err != nil {
+			return &FieldError{"capabilities", err.Error()}
+		}
+	}
+	var bad *isolate.SpecError
+	if err := policy.Check(spec); errors.As(err, &bad) {
+		return &FieldError{strings.ToLower(bad.Field), bad.Detail}
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
