@@ -81,6 +81,9 @@ func (s scanner) value(t reflect.Type, path string, depth int) error {
 	if err != nil {
 		return err
 	}
+	if t != nil && t.Kind() == reflect.Pointer && !decodesItself(t.Elem()) {
+		t = t.Elem()
+	}
 	if err := checkKind(token, t, path, depth); err != nil {
 		return err
 	}
@@ -88,8 +91,16 @@ func (s scanner) value(t reflect.Type, path string, depth int) error {
 	case json.Delim('{'):
 		return s.object(t, path, depth)
 	case json.Delim('['):
-		for s.dec.More() {
-			if err := s.value(nil, path, depth+1); err != nil {
+		var element reflect.Type
+		if t != nil && t.Kind() == reflect.Slice && !decodesItself(t) {
+			element = t.Elem()
+		}
+		for i := 0; s.dec.More(); i++ {
+			at := path
+			if element != nil {
+				at = fmt.Sprintf("%s[%d]", path, i)
+			}
+			if err := s.value(element, at, depth+1); err != nil {
 				return err
 			}
 		}
@@ -154,7 +165,7 @@ func checkKind(token json.Token, t reflect.Type, path string, depth int) error {
 	ok := false
 	switch v := token.(type) {
 	case json.Delim:
-		ok = v == '{' && (t.Kind() == reflect.Struct || t.Kind() == reflect.Map)
+		ok = v == '{' && (t.Kind() == reflect.Struct || t.Kind() == reflect.Map) || v == '[' && t.Kind() == reflect.Slice
 	case string:
 		ok = t.Kind() == reflect.String
 	case bool:
@@ -179,8 +190,10 @@ func kindName(t reflect.Type) string {
 		return "a string"
 	case reflect.Bool:
 		return "true or false"
-	case reflect.Int, reflect.Int32, reflect.Int64, reflect.Uint64:
+	case reflect.Int, reflect.Int32, reflect.Int64:
 		return "a whole number of at most 63 bits"
+	case reflect.Uint, reflect.Uint32, reflect.Uint64:
+		return "a whole number, 0 or more"
 	case reflect.Float64:
 		return "a number"
 	case reflect.Slice:

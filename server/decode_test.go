@@ -89,3 +89,31 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// Lists, and objects behind pointers, are as strict as the rest.
+func TestDecodeLists(t *testing.T) {
+	const good = `{"app":"a","capabilities":["CAP_KILL"],"seccomp":{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":1,
+		"syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ"}]}]}}`
+	var req proc.Request
+	if err := decodeStrict([]byte(good), &req); err != nil {
+		t.Fatal(err)
+	}
+	if len(req.Capabilities) != 1 || len(req.Seccomp.Syscalls) != 1 || req.Seccomp.Syscalls[0].Args[0].Value != 1 {
+		t.Errorf("%+v", req)
+	}
+	for field, text := range map[string]string{
+		"capabilities":                      `{"capabilities":"CAP_KILL"}`,
+		"capabilities[1]":                   `{"capabilities":["CAP_KILL",7]}`,
+		"seccomp":                           `{"seccomp":[]}`,
+		"seccomp.default_action":            `{"seccomp":{"default_action":"x"}}`,
+		"seccomp.syscalls[0].name":          `{"seccomp":{"syscalls":[{"name":"read"}]}}`,
+		"seccomp.syscalls[0].args[0].value": `{"seccomp":{"syscalls":[{"names":["read"],"args":[{"value":-1}]}]}}`,
+		"limits":                            `{"limits":[1]}`,
+	} {
+		var req proc.Request
+		var wrong *proc.FieldError
+		if err := decodeStrict([]byte(text), &req); !errors.As(err, &wrong) || wrong.Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
