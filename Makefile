@@ -36,10 +36,15 @@ $(TEMPLATE)/etc/os-release: | build
 	debootstrap --variant=minbase --include=$(PACKAGES) $(SUITE) $(STATE)/template.new $(MIRROR)
 	bin/hypervisor template adopt default $(STATE)/template.new --state-dir $(STATE) --template $(TEMPLATE)
 
-test: build lint template ## every test, on real sandboxes (root)
+test: build lint template bin/prometheus ## every test, on real sandboxes (root)
 	$(call apt,gcc libc6-dev runc crun)
-	go test -race -tags integration -p 1 -timeout 20m ./...
+	go test -race -tags integration -timeout 20m ./...
 	go test -tags integration -run '^$$' -bench Launch -benchtime 30x ./integration
+
+bin/prometheus: # a real one to be scraped by, without its service
+	apt-get update && mkdir -p bin/deb && cd bin/deb && apt-get -o APT::Sandbox::User=root download prometheus
+	dpkg-deb --fsys-tarfile bin/deb/prometheus_*.deb | tar -x -C bin --strip-components=3 ./usr/bin/prometheus ./usr/bin/promtool
+	rm -r bin/deb
 
 unit: build ## the tests that need no root
 	go test ./...

@@ -94,12 +94,13 @@ func Engine(tb testing.TB) *isolate.Engine {
 // time. It is for states of the kernel that no event tells of.
 func Within(tb testing.TB, limit time.Duration, what string, ready func() bool) {
 	tb.Helper()
-	if !eventually(limit, ready) {
+	if !Eventually(limit, ready) {
 		tb.Fatalf("%s: not within %v", what, limit)
 	}
 }
 
-func eventually(limit time.Duration, ready func() bool) bool {
+// Eventually waits until ready says true, and tells whether it did in time.
+func Eventually(limit time.Duration, ready func() bool) bool {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(limit); !ready(); <-tick.C {
@@ -125,7 +126,7 @@ func Leaves(tb testing.TB) {
 // its time to finish with what has ended.
 func settle(before map[string]bool) []string {
 	var left []string
-	eventually(5*time.Second, func() bool {
+	Eventually(5*time.Second, func() bool {
 		left = left[:0]
 		for thing := range look() {
 			if !before[thing] {

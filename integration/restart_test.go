@@ -1,0 +1,216 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gilliam/hypervisor/server/proc"
+)
+
+// The daemon's end is the end of its procs, and their records say so.
+func TestDaemonStops(t *testing.T) {
+	runDir := filepath.Join(t.TempDir(), "run")
+	d := serve(t, "--grace", "1s", "--run-dir", runDir)
+	procs := map[string]proc.Proc{}
+	for name, command := range map[string]string{"obeys": obeys, "ignores": ignores, "sleeps": "echo up; exec sleep 1000"} {
+		p := d.create(proc.Request{Name: name, Command: proc.Shell(command)})
+		d.follow(p.ID).until("stdout: up")
+		procs[name] = d.get(p.ID)
+	}
+	cutOff := d.follow(procs["obeys"].ID)
+	start := time.Now()
+	d.stop()
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the end took %v, with a grace of 1s", took)
+	}
+	for cutOff.lines.Scan() {
+	}
+	if cutOff.lines.Err() == nil {
+		t.Error("a follower takes a log that was cut off for a whole one")
+	}
+	for _, p := range procs {
+		if err := syscall.Kill(p.PID, 0); err != syscall.ESRCH {
+			t.Errorf("process %d: %v", p.PID, err)
+		}
+	}
+	d.nothingLeft()
+	if _, err := os.Stat(runDir); !os.IsNotExist(err) {
+		t.Errorf("the run folder is left: %v", err)
+	}
+
+	d.start()
+	for name, want := range map[string]struct {
+		state  proc.State
+		reason string
+		logs   []string
+	}{
+		"obeys":   {proc.Done, "", []string{"stdout: up", "stdout: bye"}},
+		"ignores": {proc.Fail, "stopped by request", []string{"stdout: up"}},
+		"sleeps":  {proc.Fail, "stopped by request", []string{"stdout: up"}},
+	} {
+		was := procs[name]
+		p := d.get(was.ID)
+		if p.State != want.state || p.Reason != want.reason || p.Ended == nil || p.PID != 0 || !p.Created.Equal(was.Created) || p.Port != was.Port {
+			t.Errorf("%s: got %+v", name, p)
+		}
+		if got := d.logs(p.ID, ""); !slices.Equal(got, want.logs) {
+			t.Errorf("%s: got %q, want %q", name, got, want.logs)
+		}
+	}
+}
+
+// A daemon that is killed takes its apps with it. The next one says that they
+// have failed, removes what is left of them and keeps what had ended.
+func TestDaemonIsKilled(t *testing.T) {
+	d := serve(t)
+	done := d.run(proc.Request{Name: "done", Command: proc.Shell("echo before")})
+	var running []proc.Proc
+	for n := range 3 {
+		p := d.create(proc.Request{Name: fmt.Sprint("web.", n), Command: proc.Shell("(trap '' TERM HUP; setsid sleep 1000 &) ; echo up; sleep 1000")})
+		d.follow(p.ID).until("stdout: up")
+		running = append(running, d.get(p.ID))
+	}
+	d.kill()
+	for _, p := range running {
+		gone(t, p.PID)
+		if len(cgroups(t, p.ID)) == 0 {
+			t.Error("the cgroup is gone before the next start: this tests nothing")
+		}
+	}
+
+	d.start()
+	if got := len(d.list("")); got != 4 {
+		t.Errorf("got %d procs, want 4", got)
+	}
+	for _, was := range running {
+		p := d.get(was.ID)
+		if p.State != proc.Fail || !strings.Contains(p.Reason, "hypervisor was stopped or killed") || p.Ended == nil || p.PID != 0 || p.ExitCode != nil {
+			t.Errorf("got %+v", p)
+		}
+		if got, want := d.logs(p.ID, ""), []string{"stdout: up"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if left := cgroups(t, p.ID); len(left) > 0 {
+			t.Errorf("left: %q", left)
+		}
+	}
+	d.noFolders()
+	if p := d.get(done.ID); p.State != proc.Done || !p.Ended.Equal(*done.Ended) {
+		t.Errorf("got %+v, was %+v", p, done)
+	}
+	if got := d.output(done.ID); got != "before\n" {
+		t.Errorf("got %q", got)
+	}
+	for _, p := range running { // what failed can be removed, and its port is free
+		d.remove(p.ID)
+		d.nothingLeftOf(t, p)
+	}
+	if p := d.run(proc.Request{Command: proc.Shell("true")}); p.State != proc.Done {
+		t.Errorf("got %+v", p)
+	}
+}
+
+// Killed while an image arrives, the daemon leaves half of it, which the next
+// one removes.
+func TestDaemonIsKilledDuringBoot(t *testing.T) {
+	r := receive(t, well)
+	arrived, cancelled := make(chan struct{}, 1), make(chan struct{}, 1)
+	images := stall(t, arrived, cancelled)
+	d := serve(t)
+	p := d.create(proc.Request{Image: images + "app.tar.gz", Command: proc.Shell("true"), Callback: r.url})
+	soon(t, arrived, "the fetch")
+	r.next(t, 2)
+	d.kill()
+	if left, err := filepath.Glob(filepath.Join(d.stateDir, "cache/.fetch-*")); err != nil || len(left) == 0 {
+		t.Errorf("nothing is left before the next start: this tests nothing: %v", err)
+	}
+	d.start()
+	d.noFolders()
+	if p := d.get(p.ID); p.State != proc.Fail || p.Started != nil {
+		t.Errorf("got %+v", p)
+	}
+	if got := r.next(t, 1)[0]; !strings.HasSuffix(got, "state=fail") {
+		t.Errorf("callback after the start: got %q", got)
+	}
+}
+
+// A record that cannot be read is set aside and kept; the others are there.
+func TestBrokenRecords(t *testing.T) {
+	d := serve(t)
+	good := d.run(proc.Request{Command: proc.Shell("echo good")})
+	var bad []string
+	for range 4 {
+		bad = append(bad, d.run(proc.Request{Command: proc.Shell("echo bad")}).ID)
+	}
+	d.stop()
+	record := func(n int) string { return filepath.Join(d.stateDir, "procs", bad[n], "proc.json") }
+	whole, err := os.ReadFile(record(2))
+	must(t, err)
+	must(t, os.Truncate(record(0), int64(len(whole)/2)))
+	must(t, os.Truncate(record(1), 0))
+	must(t, os.WriteFile(record(2), []byte(strings.Replace(string(whole), `"version":1`, `"version":99`, 1)), 0o600))
+	must(t, os.Remove(record(3)))
+	must(t, os.WriteFile(filepath.Join(d.stateDir, "procs", "stray"), []byte("a file"), 0o600))
+
+	d.errorsExpected = true
+	d.start()
+	if got := d.list(""); len(got) != 1 || got[0].ID != good.ID || d.output(good.ID) != "good\n" {
+		t.Errorf("got %+v", got)
+	}
+	aside, err := os.ReadDir(filepath.Join(d.stateDir, "set-aside"))
+	if err != nil || len(aside) != 5 {
+		t.Errorf("set aside: got %v, %v, want 5", aside, err)
+	}
+	for _, id := range bad {
+		if !strings.Contains(d.log(), id) {
+			t.Errorf("the log does not tell of %s", id)
+		}
+	}
+}
+
+// A daemon that is in the way of another, or is told something wrong, says why
+// it does not start, and the other goes on.
+func TestDaemonIsRefused(t *testing.T) {
+	d := serve(t)
+	p := d.create(proc.Request{Command: proc.Shell("echo up; exec sleep 1000")})
+	d.follow(p.ID).until("stdout: up")
+	open := t.TempDir()
+	must(t, os.Chmod(open, 0o777))
+	must(t, os.WriteFile(filepath.Join(open, "someone-elses"), nil, 0o600))
+	_, port, _ := strings.Cut(d.tcp, ":")
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		want []string
+	}{
+		"same folder":     {[]string{"--state-dir", d.stateDir, "--port", "0"}, 1, []string{"another hypervisor uses the state folder", "--state-dir"}},
+		"same port":       {[]string{"--state-dir", t.TempDir(), "--port", port}, 1, []string{"address already in use", "--port"}},
+		"same socket":     {[]string{"--state-dir", t.TempDir(), "--port", "0", "--socket", d.socket}, 1, []string{"another program answers"}},
+		"a public folder": {[]string{"--state-dir", open, "--port", "0"}, 1, []string{"open to others"}},
+		"wrong flag":      {[]string{"--prot", "0"}, 2, []string{"--prot", "--help"}},
+		"public and open": {[]string{"--listen", "0.0.0.0", "--insecure-tcp"}, 2, []string{"--insecure-tcp", "loopback"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := command(t, append([]string{"serve", "--log-sink", "none"}, c.args...)...)
+			if r.code != c.code || r.stdout != "" {
+				t.Errorf("got %s", r)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(r.stderr, want) {
+					t.Errorf("no %q in %s", want, r.stderr)
+				}
+			}
+		})
+	}
+	if p := d.get(p.ID); p.State != proc.Running {
+		t.Errorf("got %+v", p)
+	}
+}
