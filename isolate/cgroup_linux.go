@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -34,6 +35,12 @@ func newCgroup(c Cgroup) (cgroups.Manager, error) {
 	setting.Lock()
 	defer setting.Unlock()
 	if err := m.Set(config.Resources); err != nil {
+		return nil, errors.Join(fmt.Errorf("set limits of cgroup %s: %w", c.Path, err), m.Destroy())
+	}
+	// Cgroup v1 counts buffers of TCP and UDP only when they have a limit, beside
+	// that of memory (cgroup-v1/memory.rst, 2.7.1). Cgroup v2 has no such file.
+	err = cgroups.WriteFile(m.Path("memory"), "memory.kmem.tcp.limit_in_bytes", strconv.FormatInt(c.Memory/4, 10))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, errors.Join(fmt.Errorf("set limits of cgroup %s: %w", c.Path, err), m.Destroy())
 	}
 	return m, nil

@@ -25,7 +25,7 @@ import (
 //   - /sys beside the host's network: libcontainer would mount it as root of the
 //     sandbox, who owns no network namespace then, and be refused.
 func (p Plan) Config() (*configs.Config, error) {
-	filter, err := seccompConfig()
+	filter, err := p.seccomp()
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (p Plan) Config() (*configs.Config, error) {
 		Namespaces:      p.namespaces(),
 		Mounts:          p.mounts(),
 		Devices:         p.devices(),
-		Capabilities:    &configs.Capabilities{},
+		Capabilities:    p.capabilities(),
 		Cgroups:         p.Cgroup.config(),
 		OomScoreAdj:     &oom,
 		UIDMappings:     p.IDs.config(),
@@ -65,6 +65,18 @@ func (p Plan) namespaces() configs.Namespaces {
 		ns = append(ns, configs.Namespace{Type: configs.NEWNET})
 	}
 	return ns
+}
+
+// capabilities are the program's in libcontainer's five sets. Root has them by
+// being root, another user by way of the ambient set.
+func (p Plan) capabilities() *configs.Capabilities {
+	c := &configs.Capabilities{
+		Bounding: slices.Clone(p.Capabilities), Effective: slices.Clone(p.Capabilities), Permitted: slices.Clone(p.Capabilities),
+	}
+	if p.User.UID != 0 {
+		c.Inheritable, c.Ambient = slices.Clone(p.Capabilities), slices.Clone(p.Capabilities)
+	}
+	return c
 }
 
 func (r IDRange) config() []configs.IDMap {
@@ -174,20 +186,27 @@ func (c Cgroup) config() *cgroups.Cgroup {
 		rule := charDevice(d.Major, d.Minor)
 		r.Devices = append(r.Devices, &rule)
 	}
+	if c.OOMGroup {
+		r.Unified = map[string]string{"memory.oom.group": "1"}
+	}
 	return &cgroups.Cgroup{Path: c.Path, Resources: r}
 }
 
-// seccompConfig is the profile that the sandbox's filter begins with.
-func seccompConfig() (*configs.Seccomp, error) {
-	profile, err := seccomp.GetDefaultProfile(&specs.Spec{
-		Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{}},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("default seccomp profile: %w", err)
+// seccomp is the profile that the sandbox's filter begins with.
+func (p Plan) seccomp() (*configs.Seccomp, error) {
+	profile := p.Seccomp
+	if profile == nil {
+		var err error
+		profile, err = seccomp.GetDefaultProfile(&specs.Spec{
+			Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: p.Capabilities}},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("default seccomp profile: %w", err)
+		}
 	}
 	action, ok := seccompActions[profile.DefaultAction]
 	if !ok {
-		return nil, fmt.Errorf("default seccomp profile: action %q is not supported", profile.DefaultAction)
+		return nil, fmt.Errorf("seccomp profile: action %q is not supported", profile.DefaultAction)
 	}
 	c := &configs.Seccomp{DefaultAction: action, DefaultErrnoRet: profile.DefaultErrnoRet}
 	for _, a := range profile.Architectures {

@@ -2,10 +2,12 @@ package isolate
 
 import (
 	"encoding/json"
+	"reflect"
 	"slices"
 	"testing"
 
 	"github.com/opencontainers/runc/libcontainer/configs"
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // The golden file leaves out the system calls that are simply allowed: their
@@ -48,6 +50,63 @@ func TestConfigNetworkNone(t *testing.T) {
 	}
 	if !c.Namespaces.Contains(configs.NEWNET) || len(c.Networks) != 1 || c.Networks[0].Type != "loopback" {
 		t.Errorf("namespaces %v, networks %v", c.Namespaces, c.Networks)
+	}
+}
+
+// Root of a sandbox has its capabilities by being root, another user by way of
+// the ambient set.
+func TestConfigCapabilities(t *testing.T) {
+	s := testSpec()
+	s.Capabilities = []string{"CAP_CHOWN"}
+	for uid, ambient := range map[uint32][]string{1000: s.Capabilities, 0: nil} {
+		s.User = User{UID: uid, GID: uid}
+		p, err := NewPlan(s, testHost())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := p.Config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := &configs.Capabilities{
+			Bounding: s.Capabilities, Effective: s.Capabilities, Permitted: s.Capabilities, Inheritable: ambient, Ambient: ambient,
+		}
+		if !reflect.DeepEqual(c.Capabilities, want) {
+			t.Errorf("user %d: %+v", uid, c.Capabilities)
+		}
+	}
+}
+
+// A profile of one's own takes the place of the default one, word for word.
+func TestConfigSeccomp(t *testing.T) {
+	errno := uint(38)
+	s := testSpec()
+	s.Seccomp = &specs.LinuxSeccomp{
+		DefaultAction: specs.ActErrno, DefaultErrnoRet: &errno, Architectures: []specs.Arch{specs.ArchX86_64},
+		Syscalls: []specs.LinuxSyscall{{
+			Names: []string{"socket", "bind"}, Action: specs.ActAllow,
+			Args: []specs.LinuxSeccompArg{{Index: 1, Value: 7, ValueTwo: 3, Op: specs.OpMaskedEqual}},
+		}},
+	}
+	p, err := NewPlan(s, testHost())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := p.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []*configs.Arg{{Index: 1, Value: 7, ValueTwo: 3, Op: configs.MaskEqualTo}}
+	want := &configs.Seccomp{
+		DefaultAction: configs.Errno, DefaultErrnoRet: &errno, Architectures: []string{"x86_64"},
+		Syscalls: []*configs.Syscall{{Name: "socket", Action: configs.Allow, Args: args}, {Name: "bind", Action: configs.Allow, Args: args}},
+	}
+	if !reflect.DeepEqual(c.Seccomp, want) {
+		t.Errorf("got %+v", c.Seccomp)
+	}
+	p.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActNotify}
+	if _, err := p.Config(); err == nil {
+		t.Error("an action that nobody here knows was taken")
 	}
 }
 

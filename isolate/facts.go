@@ -105,6 +105,9 @@ func (p Plan) mountFacts() Facts {
 	for _, path := range p.ReadOnly {
 		f["read-only "+path] = "yes"
 	}
+	if p.Cgroup.View {
+		kinds["/sys/fs/cgroup"], flags["/sys/fs/cgroup"] = "cgroup2", ReadOnly|NoSuid|NoDev|NoExec
+	}
 	for target, kind := range kinds {
 		f["mount "+target] = mountFact(kind, flags[target])
 	}
@@ -122,6 +125,9 @@ func (c Cgroup) facts(h Host) Facts {
 		"cgroup memory": strconv.FormatInt(c.Memory, 10),
 		"cgroup pids":   strconv.FormatInt(c.Pids, 10),
 		"cgroup cpu":    "max",
+	}
+	if c.OOMGroup {
+		f["cgroup oom.group"] = "1"
 	}
 	if c.CPUQuota > 0 {
 		f["cgroup cpu"] = fmt.Sprintf("%d/%d", c.CPUQuota, c.CPUPeriod)

@@ -241,6 +241,7 @@ func failure(f *wire.Failed) error {
 // setup is the part of the plan that sandbox-init does.
 func (e *Engine) setup(p Plan, filter []byte) *wire.Setup {
 	s := &wire.Setup{
+		Cgroup:   p.Cgroup.View,
 		Masked:   p.Masked,
 		ReadOnly: p.ReadOnly,
 		Umask:    p.Umask,

@@ -65,7 +65,7 @@ func planSteps(s Spec) []Step {
 	}
 	steps = append(steps,
 		Mkdir{"/dev/pts"}, Mkdir{"/dev/shm"}, Mkdir{"/dev/mqueue"},
-		Mount{"devpts", "/dev/pts", []string{"mode=620", "ptmxmode=666", fmt.Sprintf("gid=%d", s.IDs.Base+ttyGroup)}, NoSuid | NoExec},
+		Mount{"devpts", "/dev/pts", []string{"mode=620", "ptmxmode=666", fmt.Sprintf("gid=%d", s.IDs.Base+ttyGroup), maxTerminals}, NoSuid | NoExec},
 		Mount{"tmpfs", "/dev/shm", []string{"mode=1777", "size=64m"}, NoSuid | NoDev | NoExec},
 		Mount{"mqueue", "/dev/mqueue", nil, NoSuid | NoDev | NoExec},
 		Protect{"/dev", ReadOnly},
@@ -80,6 +80,10 @@ func planSteps(s Spec) []Step {
 	}
 	return steps
 }
+
+// maxTerminals keeps one sandbox from taking the pseudo terminals of all: the
+// kernel has 3072 of them outside the host's own devpts (kernel.pty.max).
+const maxTerminals = "max=64"
 
 // ttyGroup is the group tty of Debian, which owns pseudo terminals.
 const ttyGroup = 5

@@ -54,6 +54,14 @@ type Cgroup struct {
 	CPUQuota   int64        `json:"cpu_quota"`  // µs of CPU time a period; 0: no limit
 	CPUPeriod  uint64       `json:"cpu_period"` // µs
 	Devices    []DeviceRule `json:"devices"`
+
+	// OOMGroup has the kernel kill all of the cgroup when it kills one of it for
+	// memory: no app is left half dead. Only cgroup v2 can.
+	OOMGroup bool `json:"oom_group"`
+
+	// View shows the program its own cgroup, read-only, at /sys/fs/cgroup, where
+	// runtimes look for their limits. Only cgroup v2, which has one tree to show.
+	View bool `json:"view"`
 }
 
 // A DeviceRule allows to read and write one character device, or all of one
@@ -133,6 +141,9 @@ func planCgroup(s Spec, h Host) Cgroup {
 		Memory:  s.Limits.Memory,
 		Pids:    s.Limits.Pids,
 		Devices: slices.Clone(deviceRules),
+
+		OOMGroup: h.Cgroup == CgroupV2,
+		View:     h.Cgroup == CgroupV2,
 	}
 	if h.SwapLimit {
 		c.MemorySwap = s.Limits.Memory
@@ -161,6 +172,9 @@ func (p Plan) String() string {
 	fmt.Fprintf(&b, "cgroup %s\n", p.Cgroup)
 	fmt.Fprintf(&b, "oom_score_adj %d\n", p.OOMScoreAdj)
 	fmt.Fprintf(&b, "mount proc on /proc nosuid,nodev,noexec\n")
+	if p.Cgroup.View {
+		fmt.Fprintf(&b, "mount cgroup2 on /sys/fs/cgroup ro,nosuid,nodev,noexec\n")
+	}
 	fmt.Fprintf(&b, "mask %s\n", strings.Join(p.Masked, " "))
 	fmt.Fprintf(&b, "read-only %s\n", strings.Join(p.ReadOnly, " "))
 	fmt.Fprintf(&b, "pivot_root\n")
@@ -181,6 +195,9 @@ func (c Cgroup) String() string {
 	s := fmt.Sprintf("%s memory=%d memory+swap=%d pids=%d", c.Path, c.Memory, c.MemorySwap, c.Pids)
 	if c.CPUQuota > 0 {
 		s += fmt.Sprintf(" cpu=%d/%d", c.CPUQuota, c.CPUPeriod)
+	}
+	if c.OOMGroup {
+		s += " oom.group"
 	}
 	s += " devices="
 	for i, d := range c.Devices {

@@ -140,7 +140,9 @@ func (s *Sandbox) supervise() {
 		if ws, ok := state.Sys().(syscall.WaitStatus); ok {
 			s.exit.set(ws)
 		}
-		s.exit.Err = fmt.Errorf("sandbox-init ended without a report (%v)", state)
+		if !s.exit.OOMKilled { // which ends PID 1 too, where the kernel kills the whole cgroup
+			s.exit.Err = fmt.Errorf("sandbox-init ended without a report (%v)", state)
+		}
 	}
 }
 

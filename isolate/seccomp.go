@@ -141,6 +141,16 @@ func (f *filter) harden() {
 			{Arg: 1, Op: specs.OpMaskedEqual, Mask: 0xffffffff, Value: request},
 		}, deny})
 	}
+	// Filters of sockets are compiled into memory that all users of the machine
+	// share (net.core.bpf_jit_limit): one sandbox could take it all, and no other
+	// would start any more. Level and option are ints.
+	const solSocket, attachFilter, attachBPF, reuseportCBPF, reuseportEBPF = 1, 26, 50, 51, 52
+	for _, option := range []uint64{attachFilter, attachBPF, reuseportCBPF, reuseportEBPF} {
+		f.prepend("setsockopt", filterRule{[]filterCond{
+			{Arg: 1, Op: specs.OpMaskedEqual, Mask: 0xffffffff, Value: solSocket},
+			{Arg: 2, Op: specs.OpMaskedEqual, Mask: 0xffffffff, Value: option},
+		}, deny})
+	}
 	for _, name := range neverAllowed {
 		f.prepend(name, filterRule{nil, deny})
 	}

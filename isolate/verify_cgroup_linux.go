@@ -76,6 +76,7 @@ func (c *cgroupReader) v2() {
 	f := c.r.f
 	f["cgroup memory"] = c.read("", "memory.max")
 	f["cgroup pids"] = c.read("", "pids.max")
+	f["cgroup oom.group"] = c.read("", "memory.oom.group")
 	f["cgroup cpu"] = "max"
 	if quota, period, ok := strings.Cut(c.read("", "cpu.max"), " "); ok && quota != "max" {
 		f["cgroup cpu"] = quota + "/" + period

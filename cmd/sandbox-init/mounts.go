@@ -27,7 +27,22 @@ func enterRoot(*wire.Setup) error {
 // pivot: the kernel allows it in a user namespace only while another, fully
 // visible procfs is mounted (mount_too_revealing in fs/namespace.c).
 func mountProc(*wire.Setup) error {
-	fs, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
+	return mountFS("proc", "/proc", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+}
+
+// mountCgroup shows the sandbox its own cgroup, the root of its cgroup
+// namespace, read-only (cgroup_namespaces(7)).
+func mountCgroup(s *wire.Setup) error {
+	if !s.Cgroup {
+		return nil
+	}
+	const flags = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+	return mountFS("cgroup2", "/sys/fs/cgroup", flags)
+}
+
+// mountFS mounts a new file system without options.
+func mountFS(fstype, path string, flags int) error {
+	fs, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return err
 	}
@@ -35,14 +50,14 @@ func mountProc(*wire.Setup) error {
 	if err := unix.FsconfigCreate(fs); err != nil {
 		return err
 	}
-	mnt, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	mnt, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, flags)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(mnt)
-	at, err := openBeneath("/proc", unix.O_DIRECTORY)
+	at, err := openBeneath(path, unix.O_DIRECTORY)
 	if err != nil {
-		return &pathError{"/proc", err}
+		return &pathError{path, err}
 	}
 	defer unix.Close(at)
 	return moveMount(mnt, at)

@@ -24,6 +24,7 @@ func start(s *wire.Setup) (int, *wire.Failed) {
 		{"unshare cgroup namespace", unshareCgroup},
 		{"enter root", enterRoot},
 		{"mount proc", mountProc},
+		{"mount cgroup", mountCgroup},
 		{"mask paths", maskPaths},
 		{"make paths read-only", readOnlyPaths},
 		{"pivot root", pivot},

@@ -8,6 +8,14 @@ type encoder struct{ b []byte }
 
 func (e *encoder) num(n uint64) { e.b = binary.AppendUvarint(e.b, n) }
 
+func (e *encoder) flag(on bool) {
+	n := uint64(0)
+	if on {
+		n = 1
+	}
+	e.num(n)
+}
+
 func (e *encoder) str(s string) {
 	e.num(uint64(len(s)))
 	e.b = append(e.b, s...)
@@ -35,6 +43,14 @@ func (d *decoder) num() uint64 {
 	}
 	d.b = d.b[size:]
 	return n
+}
+
+func (d *decoder) flag() bool {
+	n := d.num()
+	if n > 1 {
+		d.bad = true
+	}
+	return n == 1
 }
 
 // count reads the length of a list whose items take at least size bytes each.

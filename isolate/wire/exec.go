@@ -17,11 +17,7 @@ func (x *Exec) Append(b []byte) []byte {
 	e.strs(x.Args)
 	e.strs(x.Env)
 	e.str(x.Dir)
-	tty := uint64(0)
-	if x.TTY {
-		tty = 1
-	}
-	e.num(tty)
+	e.flag(x.TTY)
 	return e.b
 }
 
@@ -32,7 +28,7 @@ func (x *Exec) Decode(b []byte) error {
 	x.Args = d.strs()
 	x.Env = d.strs()
 	x.Dir = d.str()
-	x.TTY = d.num() == 1
+	x.TTY = d.flag()
 	if len(x.Args) == 0 {
 		return ErrMalformed
 	}

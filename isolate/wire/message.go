@@ -4,6 +4,7 @@ package wire
 // fields. Paths are of the sandbox, whose root is sandbox-init's working
 // directory when it starts.
 type Setup struct {
+	Cgroup   bool     // mount the cgroup2 view on /sys/fs/cgroup
 	Masked   []string // files and folders to hide
 	ReadOnly []string // folders and files to make read-only
 	Rlimits  []Rlimit
@@ -26,6 +27,7 @@ type Rlimit struct {
 // Append encodes s at the end of b.
 func (s *Setup) Append(b []byte) []byte {
 	e := encoder{append(b, Version)}
+	e.flag(s.Cgroup)
 	e.strs(s.Masked)
 	e.strs(s.ReadOnly)
 	e.num(uint64(len(s.Rlimits)))
@@ -51,6 +53,7 @@ func (s *Setup) Decode(b []byte) error {
 		return ErrMalformed
 	}
 	d := decoder{b: b[1:]}
+	s.Cgroup = d.flag()
 	s.Masked = d.strs()
 	s.ReadOnly = d.strs()
 	s.Rlimits = make([]Rlimit, d.count(3))
