@@ -11,13 +11,16 @@ PACKAGES := python3,procps,ca-certificates
 VERSION := $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  := $(shell git -c safe.directory='*' rev-parse --verify -q HEAD 2>/dev/null || echo unknown)
 
+# Real sandboxes; libcontainer beside them with its seccomp filter.
+TAGS := integration,seccomp
+
 # sudo leaves the usual home of Go out of PATH.
 export PATH := $(PATH):/usr/local/go/bin
 export TEMPLATE
 apt  = dpkg -s $(1) >/dev/null 2>&1 || { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(1); }
 tool = go tool -modfile=.ci/tools.mod $(1)
 
-.PHONY: help build run template test unit lint vuln bench clean
+.PHONY: help build run template test packages unit lint vuln bench clean
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
@@ -36,31 +39,37 @@ $(TEMPLATE)/etc/os-release: | build
 	debootstrap --variant=minbase --include=$(PACKAGES) $(SUITE) $(STATE)/template.new $(MIRROR)
 	bin/hypervisor template adopt default $(STATE)/template.new --state-dir $(STATE) --template $(TEMPLATE)
 
-test: build lint template bin/prometheus ## every test, on real sandboxes (root)
-	$(call apt,gcc libc6-dev runc crun)
-	go test -race -tags integration -timeout 20m ./...
-	go test -tags integration -run '^$$' -bench Launch -benchtime 30x ./integration
+test: packages build lint template bin/prometheus ## every test, on real sandboxes (root)
+	go test -race -tags $(TAGS) -timeout 20m ./...
+	go test -tags $(TAGS) -run '^$$' -bench 'Launch|Oracle' -benchtime 30x ./integration ./integration/oracle
+
+packages: # what the tests and benchmarks need
+	$(call apt,gcc libc6-dev pkg-config libseccomp-dev runc crun)
 
 bin/prometheus: # a real one to be scraped by, without its service
 	apt-get update && mkdir -p bin/deb && cd bin/deb && apt-get -o APT::Sandbox::User=root download prometheus
 	dpkg-deb --fsys-tarfile bin/deb/prometheus_*.deb | tar -x -C bin --strip-components=3 ./usr/bin/prometheus ./usr/bin/promtool
 	rm -r bin/deb
 
+.PHONY: test-vm
+test-vm: build template ## the sandboxes' tests on Debian 12's kernel 6.1 with cgroup v2, in qemu (root)
+	$(call apt,qemu-system-x86 e2fsprogs gcc libc6-dev pkg-config libseccomp-dev)
+	VM_CACHE=$(STATE)/vm go test -tags vm -count=1 -timeout 20m -v ./integration/vm
+
 unit: build ## the tests that need no root
 	go test ./...
 
-lint: build ## gofmt, go vet, staticcheck
+lint: packages build ## gofmt, go vet, staticcheck
 	test -z "$$(gofmt -l . | tee /dev/stderr)"
-	go vet -tags integration ./...
+	go vet -tags $(TAGS) ./...
 	GOOS=darwin go vet ./isolate
-	$(call tool,staticcheck) -tags integration ./...
+	$(call tool,staticcheck) -tags $(TAGS) ./...
 
 vuln: build ## govulncheck, which asks vuln.go.dev
 	$(call tool,govulncheck) ./...
 
-bench: build template ## launch a sandbox beside runc and crun (root)
-	$(call apt,runc crun)
-	go test -tags integration -run '^$$' -bench . -benchtime 300x ./integration
+bench: packages build template ## launch a sandbox beside runc, crun and libcontainer (root)
+	go test -p 1 -tags $(TAGS) -run '^$$' -bench . -benchtime 300x ./integration ./integration/oracle
 
 clean: ## remove what was built; the state folder stays
 	rm -rf bin isolate/initbin/sandbox-init

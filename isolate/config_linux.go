@@ -86,7 +86,7 @@ func (r IDRange) config() []configs.IDMap {
 // noSource is what mount tables show as the source of a file system without one.
 const noSource = "none"
 
-// mounts are those of the steps, behind the /proc that sandbox-init mounts.
+// mounts are those of the steps, and those that sandbox-init makes.
 func (p Plan) mounts() []*configs.Mount {
 	mounts := []*configs.Mount{{
 		Source: noSource, Device: "proc", Destination: "/proc", Flags: (NoSuid | NoDev | NoExec).ms(),
@@ -113,6 +113,11 @@ func (p Plan) mounts() []*configs.Mount {
 				}
 			}
 		}
+	}
+	if p.Cgroup.View {
+		mounts = append(mounts, &configs.Mount{
+			Source: noSource, Device: "cgroup", Destination: "/sys/fs/cgroup", Flags: (ReadOnly | NoSuid | NoDev | NoExec).ms(),
+		})
 	}
 	return mounts
 }

@@ -25,6 +25,7 @@ func NewEngine(h Host) (*Engine, error) {
 	if err := h.Check(); err != nil {
 		return nil, err
 	}
+	raiseLimits()
 	e := &Engine{host: h}
 	if _, err := e.filters.get(Plan{}); err != nil { // what nearly every sandbox has
 		return nil, err
@@ -100,4 +101,15 @@ func sealedExecutable(name string, binary []byte) (*os.File, error) {
 		return nil, fmt.Errorf("reopen %s: %w", name, err)
 	}
 	return r, nil
+}
+
+// raiseLimits lifts the hypervisor's own limits on what the kernel counts per
+// user namespace and in all those above: what these limits allow, all sandboxes
+// have together (ucounts). It needs CAP_SYS_RESOURCE, which root in a virtual
+// machine may lack; then the limits stay.
+func raiseLimits() {
+	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	for _, resource := range []int{rlimitMsgqueue, rlimitSigpending, rlimitNproc, rlimitMemlock} {
+		_ = unix.Prlimit(0, resource, &unlimited, nil)
+	}
 }

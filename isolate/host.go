@@ -14,6 +14,7 @@ type Host struct {
 	Root       bool       // the hypervisor has the capabilities it needs
 	Overlay    bool       // overlayfs is there
 	Seccomp    bool       // seccomp filters are there
+	Landlock   int        // version of the Landlock ABI, 0 when there is none
 	ResolvConf string     // the host's resolver configuration, symlinks followed; "" when there is none
 }
 

@@ -40,6 +40,7 @@ func Probe() (Host, error) {
 		Overlay:    bytes.Contains(filesystems, []byte("\toverlay\n")),
 		Seccomp:    exists("/proc/sys/kernel/seccomp/actions_avail"),
 		Root:       hasCapabilities(string(status)),
+		Landlock:   landlockVersion(),
 	}
 	h.SwapLimit = exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes") || h.Cgroup == CgroupV2 && exists("/proc/swaps")
 	if path, err := filepath.EvalSymlinks("/etc/resolv.conf"); err == nil {
@@ -113,4 +114,14 @@ func positive(path string) bool {
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	return err == nil && n > 0
+}
+
+// landlockVersion is the version of the kernel's Landlock ABI
+// (landlock_create_ruleset(2), LANDLOCK_CREATE_RULESET_VERSION).
+func landlockVersion() int {
+	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 {
+		return 0
+	}
+	return int(version)
 }

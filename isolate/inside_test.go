@@ -5,6 +5,7 @@ package isolate_test
 import (
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -181,7 +182,7 @@ func TestInsideLimits(t *testing.T) {
 	got := output(t, `cat /proc/self/limits; cat /proc/self/oom_score_adj; (echo -500 >/proc/self/oom_score_adj) 2>&1 | grep -o 'Perm.*'`)
 	for _, want := range []string{
 		`Max core file size +0 +0`, `Max open files +1024 +\d+`, `Max locked memory +65536 +65536`,
-		`Max processes +512 +512`, `Max pending signals +1024 +1024`, `Max msgqueue size +819200 +819200`,
+		`Max processes +512 +512`, `Max pending signals +1024 +1024`, `Max msgqueue size +163840 +163840`,
 		`Max nice priority +0 +0`, `Max realtime priority +0 +0`, `(?m)^200$`, `Permission denied`,
 	} {
 		if !regexp.MustCompile(want).MatchString(got) {
@@ -323,4 +324,36 @@ type etc struct{ fs.FS }
 func (e etc) ReadDir(name string) ([]fs.DirEntry, error) {
 	entries, err := fs.ReadDir(e.FS, name)
 	return slices.DeleteFunc(entries, func(d fs.DirEntry) bool { return !d.Type().IsRegular() }), err
+}
+
+// A sandbox on the host's network does not reach the abstract sockets of the host
+// where the kernel can scope them, and does where it is left out of the plan.
+func TestInsideAbstractSockets(t *testing.T) {
+	const name = "@gilliam-test-abstract"
+	host, err := net.Listen("unix", name)
+	must(t, err)
+	defer host.Close()
+	const connect = `import socket
+s = socket.socket(socket.AF_UNIX)
+try: s.connect("\0gilliam-test-abstract"); print("connected")
+except PermissionError: print("refused")
+own = socket.socket(socket.AF_UNIX); own.bind("\0gilliam-test-own"); own.listen()
+socket.socket(socket.AF_UNIX).connect("\0gilliam-test-own"); print("own")`
+	e := testbed.Engine(t)
+	for _, scoped := range []bool{e.Host().Landlock >= 6, false} {
+		s := spec(t, "/usr/bin/python3", "-c", connect)
+		s.Network = isolate.NetworkHost
+		plan, err := isolate.NewPlan(s, e.Host())
+		must(t, err)
+		plan.Scoped = scoped
+		r, err := launchPlan(t, e, plan)
+		must(t, err)
+		want := "connected\nown\n"
+		if scoped {
+			want = "refused\nown\n"
+		}
+		if got, _ := r.finish(t); got != want {
+			t.Errorf("scoped %v: got %q", scoped, got)
+		}
+	}
 }

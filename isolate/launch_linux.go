@@ -246,6 +246,7 @@ func (e *Engine) setup(p Plan, filter []byte) *wire.Setup {
 		ReadOnly: p.ReadOnly,
 		Umask:    p.Umask,
 		Caps:     mustMask(p.Capabilities),
+		Scoped:   p.Scoped,
 		Filter:   filter,
 		UID:      p.User.UID,
 		GID:      p.User.GID,

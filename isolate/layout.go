@@ -35,8 +35,8 @@ var devLinks = []Symlink{
 // maskedProc are Docker's masked paths, systemd-nspawn's, and what else tells
 // of the host.
 var maskedProc = []string{
-	"/proc/acpi", "/proc/asound", "/proc/config.gz", "/proc/interrupts", "/proc/iomem",
-	"/proc/kallsyms", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
+	"/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/config.gz", "/proc/interrupts", "/proc/iomem",
+	"/proc/kallsyms", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/pressure", "/proc/sched_debug",
 	"/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
 }
 

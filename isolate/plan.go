@@ -35,6 +35,11 @@ type Plan struct {
 	Capabilities []string            `json:"capabilities"`
 	Seccomp      *specs.LinuxSeccomp `json:"seccomp,omitempty"`
 
+	// Scoped puts the program into a Landlock domain that keeps it from the
+	// abstract Unix sockets and the processes of others, whatever network namespace
+	// it shares. Kernels from 6.12 on have it (userspace-api/landlock.rst).
+	Scoped bool `json:"scoped"`
+
 	Cgroup      Cgroup   `json:"cgroup"`
 	Rlimits     []Rlimit `json:"rlimits"`
 	OOMScoreAdj int      `json:"oom_score_adj"`
@@ -82,6 +87,9 @@ type Rlimit struct {
 // CgroupParent is the cgroup that holds the cgroups of all sandboxes.
 const CgroupParent = "/gilliam"
 
+// landlockScopes is the first Landlock ABI with scopes.
+const landlockScopes = 6
+
 const cpuPeriod = 100_000 // µs, the kernel's default
 
 // NewPlan decides how s is run on h. It is pure: no system call, no file, no
@@ -106,6 +114,7 @@ func NewPlan(s Spec, h Host) (Plan, error) {
 		ReadOnly:     slices.Clone(readOnlyProc),
 		Capabilities: slices.Clone(s.Capabilities),
 		Seccomp:      s.Seccomp,
+		Scoped:       h.Landlock >= landlockScopes,
 		Cgroup:       planCgroup(s, h),
 		Rlimits:      planRlimits(s, h),
 		OOMScoreAdj:  200,
@@ -186,6 +195,9 @@ func (p Plan) String() string {
 		profile = fmt.Sprintf("custom, %d rules", len(p.Seccomp.Syscalls))
 	}
 	fmt.Fprintf(&b, "capabilities %s, no_new_privs, seccomp %s\n", strings.Trim(listOrNone(p.Capabilities), "[]"), profile)
+	if p.Scoped {
+		fmt.Fprintf(&b, "landlock scope abstract-unix-socket signal\n")
+	}
 	fmt.Fprintf(&b, "setuid %d:%d umask %04o\n", p.User.UID, p.User.GID, p.Umask)
 	fmt.Fprintf(&b, "exec %q in %s with %d environment variables\n", p.Args, p.Dir, len(p.Env))
 	return b.String()

@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func testHost() Host {
 	return Host{
 		Kernel: Version{6, 1}, Cgroup: CgroupV2, SwapLimit: true, MaxOpen: 1 << 20, MaxMemlock: 8 << 20,
-		UserNS: true, Root: true, Overlay: true, Seccomp: true, ResolvConf: "/etc/resolv.conf",
+		UserNS: true, Root: true, Overlay: true, Seccomp: true, Landlock: 6, ResolvConf: "/etc/resolv.conf",
 	}
 }
 

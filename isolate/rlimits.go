@@ -11,7 +11,9 @@ func planRlimits(s Spec, h Host) []Rlimit {
 		// Counted per user id, and the ids are the sandbox's own: a second fence
 		// behind the pids controller.
 		{rlimitNproc, "nproc", uint64(s.Limits.Pids), uint64(s.Limits.Pids)},
-		{rlimitMsgqueue, "msgqueue", 819200, 819200},
+		// Two queues of the default size. All sandboxes together have what the
+		// hypervisor's own limit is, where that cannot be raised.
+		{rlimitMsgqueue, "msgqueue", 160 << 10, 160 << 10},
 		{rlimitSigpending, "sigpending", 1024, 1024},
 		{rlimitNice, "nice", 0, 0},
 		{rlimitRtprio, "rtprio", 0, 0},

@@ -1,6 +1,7 @@
 package isolate
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -60,21 +61,50 @@ func newFilter(profile *specs.LinuxSeccomp, info *arch.Info) (*filter, error) {
 		if err != nil {
 			return nil, fmt.Errorf("seccomp rule %v: %w", call.Names, err)
 		}
-		rule := filterRule{Action: action}
-		for _, a := range call.Args {
-			cond, err := newCond(a)
-			if err != nil {
-				return nil, fmt.Errorf("seccomp rule %v: %w", call.Names, err)
-			}
-			rule.Conds = append(rule.Conds, cond)
+		rules, err := newRules(call, action)
+		if err != nil {
+			return nil, fmt.Errorf("seccomp rule %v: %w", call.Names, err)
 		}
 		for _, name := range call.Names {
 			if n, ok := info.SyscallNames[name]; ok {
-				f.add(uint32(n), rule)
+				for _, rule := range rules {
+					f.add(uint32(n), rule)
+				}
 			}
 		}
 	}
+	// Of rules that overlap the strictest one counts, wherever the profile has it:
+	// libseccomp's order is not the profile's either.
+	severity := func(r filterRule) int32 { return int32(r.Action & 0xffff0000) }
+	for _, rules := range f.Rules {
+		slices.SortStableFunc(rules, func(a, b filterRule) int { return cmp.Compare(severity(a), severity(b)) })
+	}
 	return f, nil
+}
+
+// newRules are the rules of one line of a profile: all of its conditions must
+// hold. Where several are about one argument each is a rule of its own, as for
+// every runtime that uses libseccomp, whose profiles are written for that.
+func newRules(call specs.LinuxSyscall, action uint32) ([]filterRule, error) {
+	rule := filterRule{Action: action}
+	seen, twice := map[uint]bool{}, false
+	for _, a := range call.Args {
+		cond, err := newCond(a)
+		if err != nil {
+			return nil, err
+		}
+		twice = twice || seen[cond.Arg]
+		seen[cond.Arg] = true
+		rule.Conds = append(rule.Conds, cond)
+	}
+	if !twice {
+		return []filterRule{rule}, nil
+	}
+	var rules []filterRule
+	for _, cond := range rule.Conds {
+		rules = append(rules, filterRule{[]filterCond{cond}, action})
+	}
+	return rules, nil
 }
 
 func newCond(a specs.LinuxSeccompArg) (filterCond, error) {
@@ -154,15 +184,24 @@ func (f *filter) harden() {
 	for _, name := range neverAllowed {
 		f.prepend(name, filterRule{nil, deny})
 	}
+	const prSetSeccomp = 22
+	f.prepend("prctl", filterRule{[]filterCond{
+		{Arg: 0, Op: specs.OpMaskedEqual, Mask: 0xffffffff, Value: prSetSeccomp},
+	}, deny})
+	// One sandbox's contexts could take all of fs.aio-max-nr from the others.
+	// Databases fall back when a kernel has no asynchronous I/O.
+	f.prepend("io_setup", filterRule{nil, retErrno | errnoNoSys})
 }
 
 // neverAllowed are system calls that have had kernel bugs and no use in an app,
 // whatever a profile says: descriptor tables of others, old x86 segments, memory
-// that nobody can inspect, io_uring, keyrings, and programs for the kernel.
+// that nobody can inspect, io_uring, keyrings, and programs for the kernel:
+// filters of an app's own, too, are compiled into memory of which all sandboxes
+// together have net.core.bpf_jit_limit, and no sandbox can start without some.
 var neverAllowed = []string{
 	"modify_ldt", "kcmp", "pidfd_getfd", "memfd_secret", "userfaultfd",
 	"io_uring_setup", "io_uring_enter", "io_uring_register", "fanotify_init", "fanotify_mark",
-	"keyctl", "add_key", "request_key", "bpf", "perf_event_open",
+	"keyctl", "add_key", "request_key", "bpf", "perf_event_open", "seccomp",
 }
 
 // needed by sandbox-init, which runs under the filter too and forks the program
@@ -184,7 +223,7 @@ func (f *filter) lacks() string {
 		}
 		action := f.Default
 		for _, r := range f.Rules[uint32(n)] {
-			if len(r.Conds) == 0 || name == "clone" {
+			if len(r.Conds) == 0 || name == "clone" && r.Action == retAllow {
 				action = r.Action
 				break
 			}

@@ -135,6 +135,22 @@ func TestFilterRules(t *testing.T) {
 	}
 }
 
+// Several conditions on one argument are alternatives, and what denies comes first.
+func TestFilterAlternatives(t *testing.T) {
+	eq := func(v uint64) specs.LinuxSeccompArg {
+		return specs.LinuxSeccompArg{Index: 0, Op: specs.OpEqualTo, Value: v}
+	}
+	m := newMachine(t, testFilter(t,
+		specs.LinuxSyscall{Names: []string{"personality"}, Action: specs.ActAllow},
+		specs.LinuxSyscall{Names: []string{"personality"}, Action: specs.ActErrno, Args: []specs.LinuxSeccompArg{eq(3), eq(5)}},
+	))
+	for value, want := range map[uint64]uint32{3: deny, 4: retAllow, 5: deny} {
+		if got := m.run(uint32(arch.X86_64.ID), call(t, "personality"), value); got != want {
+			t.Errorf("personality %d: %#x, want %#x", value, got, want)
+		}
+	}
+}
+
 // The search finds for every number what a plain look-up does, whatever the set.
 func TestFilterSearch(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))

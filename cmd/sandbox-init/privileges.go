@@ -51,6 +51,27 @@ func noNewPrivs(*wire.Setup) error {
 	return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 }
 
+// scope puts this thread, and so the programs that it forks, into a Landlock
+// domain whose processes can reach neither abstract Unix sockets that were bound
+// outside of it nor processes outside of it (userspace-api/landlock.rst).
+func scope(s *wire.Setup) error {
+	if !s.Scoped {
+		return nil
+	}
+	attr := struct{ fs, net, scoped uint64 }{
+		scoped: unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL,
+	}
+	ruleset, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
+	if errno != 0 {
+		return errno
+	}
+	defer unix.Close(int(ruleset))
+	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // installFilter loads the seccomp program into every thread (seccomp(2)).
 func installFilter(s *wire.Setup) error {
 	const size = 8 // of struct sock_filter

@@ -34,6 +34,7 @@ func start(s *wire.Setup) (int, *wire.Failed) {
 		{"close descriptors", closeOnExec},
 		{"drop capabilities", dropCapabilities},
 		{"set no_new_privs", noNewPrivs},
+		{"enter landlock domain", scope},
 		{"install seccomp filter", installFilter},
 	}
 	for _, step := range steps {

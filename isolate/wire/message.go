@@ -10,6 +10,7 @@ type Setup struct {
 	Rlimits  []Rlimit
 	Umask    uint32
 	Caps     uint64 // capabilities of the program, a bit for each
+	Scoped   bool   // in a Landlock domain that scopes abstract sockets and signals
 	Filter   []byte // seccomp program: struct sock_filter, native byte order
 	UID, GID uint32 // who the program runs as
 	Args     []string
@@ -38,6 +39,7 @@ func (s *Setup) Append(b []byte) []byte {
 	}
 	e.num(uint64(s.Umask))
 	e.num(s.Caps)
+	e.flag(s.Scoped)
 	e.str(string(s.Filter))
 	e.num(uint64(s.UID))
 	e.num(uint64(s.GID))
@@ -62,6 +64,7 @@ func (s *Setup) Decode(b []byte) error {
 	}
 	s.Umask = uint32(d.num())
 	s.Caps = d.num()
+	s.Scoped = d.flag()
 	s.Filter = []byte(d.str())
 	s.UID = uint32(d.num())
 	s.GID = uint32(d.num())

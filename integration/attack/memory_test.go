@@ -1,0 +1,109 @@
+//go:build integration
+
+package attack
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/gilliam/hypervisor/integration/testbed"
+	"github.com/gilliam/hypervisor/isolate"
+)
+
+// T54, T55: no way of taking memory gets a sandbox more than its limit: the OOM
+// killer ends it, or the kernel says no; and the neighbour lives. Control: the
+// same under a limit that is high enough.
+func TestMemory(t *testing.T) {
+	const small, size, large = 32, 64, 512 // MiB
+	e := testbed.Engine(t)
+	neighbour := start(t, e, tenant(t, spec(t, "sleep"), 1))
+	neighbour.report(t)
+	for _, c := range []struct {
+		kind    string
+		refused string // the error that ends it before the OOM killer does
+		known   string // why it works
+	}{
+		{kind: "anonymous"},
+		{kind: "tmp", refused: "ENOSPC"}, // half of the memory
+		{kind: "shm"},
+		{kind: "memfd"},
+		{kind: "pipes", refused: "ENOMEM"},
+		{kind: "unix"},
+		{kind: "tcp", refused: "ENOBUFS", known: "cgroup v1 has its limit, but every connection may have some 40 KiB beyond"},
+		{kind: "udp", refused: "ENOBUFS"},
+		{kind: "folders"},
+		{kind: "sysv"},
+		{kind: "messages"},
+		{kind: "tables"},
+		{kind: "arguments"},
+		{kind: "xattrs"},
+		{kind: "locks", known: "since Linux 5.15 the kernel charges record locks to nobody"},
+		{kind: "netlink", known: "the kernel charges answers in netlink sockets to nobody; the number of files bounds them"},
+	} {
+		t.Run(c.kind, func(t *testing.T) {
+			outcome, exit := hoard(t, e, c.kind, size, small)
+			switch {
+			case exit.OOMKilled && outcome == "":
+				if exit.Code != 137 {
+					t.Errorf("%+v", exit)
+				}
+				outcome = "OOM"
+			case outcome == "ok" && c.known != "":
+				t.Logf("KNOWN: T55 %s: %d MiB under a limit of %d: %s", c.kind, size, small, c.known)
+			case outcome != c.refused || outcome == "":
+				t.Errorf("%q, %+v: %d MiB under a limit of %d", outcome, exit, size, small)
+			}
+			ctl, _ := hoard(t, e, c.kind, size, large)
+			if ctl != "ok" {
+				t.Errorf("control: %q", ctl)
+			}
+			t.Logf("T55 %s: %s; control: %s", c.kind, outcome, ctl)
+			if !neighbour.alive() {
+				t.Fatal("the neighbour is gone")
+			}
+		})
+	}
+}
+
+// hoard takes size MiB under a limit, and says how that ended.
+func hoard(t *testing.T, e *isolate.Engine, kind string, size, limit int) (string, isolate.Exit) {
+	t.Helper()
+	s := spec(t, "memory", kind, strconv.Itoa(size))
+	s.Limits.Memory, s.Limits.Pids = int64(limit)<<20, 512
+	b := start(t, e, s)
+	var outcome string
+	exit := b.ended(t, deadline)
+	if line, err := b.out.ReadBytes('\n'); err == nil {
+		if line[0] != '{' {
+			t.Fatalf("%s", line)
+		}
+		outcome = decode(t, line).Detail[kind]
+	}
+	if u, err := b.Usage(); err == nil && u.MemoryPeak > uint64(limit+1)<<20 { // a page or two may be over
+		t.Errorf("%d bytes under a limit of %d MiB", u.MemoryPeak, limit)
+	}
+	b.end(t)
+	return outcome, exit
+}
+
+// T56, T57: what is not on disk has a size, and what is on disk is not memory.
+// Control: less fits.
+func TestDisk(t *testing.T) {
+	e := testbed.Engine(t)
+	for _, c := range []struct {
+		kind          string
+		size, limit   int // MiB
+		outcome, what string
+	}{
+		{"tmp", 140, 256, "ENOSPC", "/tmp takes half of the memory"},
+		{"tmp", 100, 256, "ok", "control"},
+		{"shm", 70, 256, "ENOSPC", "/dev/shm takes 64 MiB"},
+		{"shm", 50, 256, "ok", "control"},
+		{"cache", 64, 32, "ok", "the page cache of a layer makes room"},
+	} {
+		if got, exit := hoard(t, e, c.kind, c.size, c.limit); got != c.outcome {
+			t.Errorf("%s: %d MiB: %q, %+v", c.what, c.size, got, exit)
+		}
+	}
+	t.Log("KNOWN: T56: a layer has no limit of its own in the engine; rootfs must set one")
+}
