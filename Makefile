@@ -22,7 +22,7 @@ tool = go tool -modfile=.ci/tools.mod $(1)
 
 .PHONY: help build run template test packages unit lint vuln bench clean
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 build: ## build bin/hypervisor, one static binary
 	go generate ./isolate/initbin

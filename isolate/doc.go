@@ -1,7 +1,8 @@
 // Package isolate runs one program in one sandbox: its own mount, pid, uts,
-// ipc, network, cgroup and user namespaces, an overlay over a shared template
-// as its root, a cgroup with limits, no capability, no_new_privs and a seccomp
-// filter. It is pure Go, needs no helper on the host, and never leaves a mount
+// ipc, cgroup, user and, unless it shares the host's, network namespaces, an
+// overlay over a shared template as its root, a cgroup with limits, no
+// capability, no_new_privs, a seccomp filter and, where the kernel has scopes, a
+// Landlock domain. It is pure Go, needs no helper on the host, and never leaves a mount
 // in the host's own mount table.
 //
 // A caller goes from a [Spec] to a [Plan] to a [Sandbox]:

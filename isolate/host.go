@@ -15,6 +15,7 @@ type Host struct {
 	Overlay    bool       // overlayfs is there
 	Seccomp    bool       // seccomp filters are there
 	Landlock   int        // version of the Landlock ABI, 0 when there is none
+	Thermal    []string   // folders in /sys that tell of other tenants by heat
 	ResolvConf string     // the host's resolver configuration, symlinks followed; "" when there is none
 }
 

@@ -43,6 +43,8 @@ func Probe() (Host, error) {
 		Landlock:   landlockVersion(),
 	}
 	h.SwapLimit = exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes") || h.Cgroup == CgroupV2 && exists("/proc/swaps")
+	// GHSA-6fw5-f8r9-fgfm of Docker. The pattern is well-formed.
+	h.Thermal, _ = filepath.Glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle")
 	if path, err := filepath.EvalSymlinks("/etc/resolv.conf"); err == nil {
 		h.ResolvConf = path
 	}

@@ -181,7 +181,7 @@ func TestInsideMasks(t *testing.T) {
 func TestInsideLimits(t *testing.T) {
 	got := output(t, `cat /proc/self/limits; cat /proc/self/oom_score_adj; (echo -500 >/proc/self/oom_score_adj) 2>&1 | grep -o 'Perm.*'`)
 	for _, want := range []string{
-		`Max core file size +0 +0`, `Max open files +1024 +\d+`, `Max locked memory +65536 +65536`,
+		`Max core file size +1 +1`, `Max open files +1024 +\d+`, `Max locked memory +65536 +65536`,
 		`Max processes +512 +512`, `Max pending signals +1024 +1024`, `Max msgqueue size +163840 +163840`,
 		`Max nice priority +0 +0`, `Max realtime priority +0 +0`, `(?m)^200$`, `Permission denied`,
 	} {

@@ -1,6 +1,9 @@
 package isolate
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // overlayOptions: no redirects and no metadata-only copies, so that extended
 // attributes planted in a template name nothing; volatile, because a layer is
@@ -35,20 +38,21 @@ var devLinks = []Symlink{
 // maskedProc are Docker's masked paths, systemd-nspawn's, and what else tells
 // of the host.
 var maskedProc = []string{
-	"/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/config.gz", "/proc/interrupts", "/proc/iomem",
-	"/proc/kallsyms", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/pressure", "/proc/sched_debug",
+	"/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/config.gz", "/proc/dynamic_debug", "/proc/fb", "/proc/interrupts", "/proc/iomem",
+	"/proc/kallsyms", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/modules", "/proc/pressure",
+	"/proc/sched_debug", "/proc/schedstat",
 	"/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
 }
 
 var readOnlyProc = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 
 var maskedSys = []string{
-	"/sys/firmware", "/sys/devices/virtual/powercap", "/sys/fs/bpf", "/sys/fs/selinux",
+	"/sys/firmware", "/sys/devices/virtual/dmi", "/sys/devices/virtual/powercap", "/sys/fs/bpf", "/sys/fs/selinux",
 	"/sys/kernel/debug", "/sys/kernel/security", "/sys/kernel/tracing", "/sys/kernel/vmcoreinfo",
 }
 
 // planSteps lists what the launch thread does to the sandbox's files.
-func planSteps(s Spec) []Step {
+func planSteps(s Spec, h Host) []Step {
 	steps := []Step{
 		MountRoot{
 			Lower: s.Template, Upper: s.Layer.Upper, Work: s.Layer.Work,
@@ -72,7 +76,7 @@ func planSteps(s Spec) []Step {
 		Mount{"tmpfs", "/tmp", []string{"mode=1777", fmt.Sprintf("size=%d", s.Limits.Memory/2)}, NoSuid | NoDev},
 		Mount{"sysfs", "/sys", nil, ReadOnly | NoSuid | NoDev | NoExec},
 	)
-	for _, path := range maskedSys {
+	for _, path := range slices.Concat(maskedSys, h.Thermal) {
 		steps = append(steps, Mask{path})
 	}
 	for _, b := range s.Binds {

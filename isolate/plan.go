@@ -109,7 +109,7 @@ func NewPlan(s Spec, h Host) (Plan, error) {
 		IDs:          s.IDs,
 		User:         s.User,
 		Root:         s.Template,
-		Steps:        planSteps(s),
+		Steps:        planSteps(s, h),
 		Masked:       slices.Clone(maskedProc),
 		ReadOnly:     slices.Clone(readOnlyProc),
 		Capabilities: slices.Clone(s.Capabilities),

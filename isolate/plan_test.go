@@ -21,6 +21,7 @@ func testHost() Host {
 	return Host{
 		Kernel: Version{6, 1}, Cgroup: CgroupV2, SwapLimit: true, MaxOpen: 1 << 20, MaxMemlock: 8 << 20,
 		UserNS: true, Root: true, Overlay: true, Seccomp: true, Landlock: 6, ResolvConf: "/etc/resolv.conf",
+		Thermal: []string{"/sys/devices/system/cpu/cpu0/thermal_throttle"},
 	}
 }
 

@@ -12,7 +12,7 @@ type Policy struct {
 	Capabilities []string
 
 	// Root lets a program run as root of its own user namespace, which is nobody
-	// outside of it. One that asks for no capabilities gets RootCapabilities.
+	// outside of it, with RootCapabilities if it names them.
 	Root bool
 
 	// Seccomp lets a spec bring a seccomp profile of its own. What sandboxes never
@@ -59,11 +59,18 @@ func listOrNone(names []string) string {
 // RootCapabilities are what root of a sandbox needs to be root of its own files
 // and processes. They count in the sandbox's user namespace only.
 var RootCapabilities = []string{
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_NET_BIND_SERVICE",
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
 }
 
-// ParseCapability checks a capability's name, as in capabilities(7).
+// ParseCapability checks the name of a capability, as in capabilities(7), that a
+// policy may allow.
 func ParseCapability(name string) (string, error) {
+	switch name {
+	case "CAP_SYS_ADMIN":
+		return "", fmt.Errorf("%s cannot be allowed: with it an app removes the masks of its own /proc", name)
+	case "CAP_SYS_PTRACE":
+		return "", fmt.Errorf("%s cannot be allowed: with it an app traces its own PID 1", name)
+	}
 	_, err := capabilityMask([]string{name})
 	return name, err
 }

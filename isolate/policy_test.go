@@ -42,6 +42,17 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+func TestParseCapability(t *testing.T) {
+	if _, err := ParseCapability("CAP_CHOWN"); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_NONE", ""} {
+		if _, err := ParseCapability(bad); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}
+
 func TestCapabilityMask(t *testing.T) {
 	mask, err := capabilityMask([]string{"CAP_CHOWN", "CAP_CHECKPOINT_RESTORE"})
 	if err != nil || mask != 1|1<<40 {

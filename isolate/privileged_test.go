@@ -79,6 +79,18 @@ for f in (1, 38):
 	}
 }
 
+// Not even a profile that allows it gives an app a user namespace of its own.
+func TestNoUserNamespaces(t *testing.T) {
+	s := spec(t, sh("unshare -Ur true 2>&1; cat /proc/sys/user/max_user_namespaces /proc/sys/user/max_inotify_instances; (echo 9 >/proc/sys/user/max_user_namespaces) 2>&1 | grep -o Read-only.*")...)
+	s.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActAllow}
+	r, err := launch(t, testbed.Engine(t), s)
+	must(t, err)
+	text, _ := r.finish(t)
+	if want := "unshare: unshare failed: No space left on device\n0\n32\nRead-only file system\n"; text != want {
+		t.Errorf("got %q, want %q", text, want)
+	}
+}
+
 // A profile under which sandbox-init could not work is refused by name.
 func TestOwnSeccompProfileRefused(t *testing.T) {
 	testbed.Leaves(t)

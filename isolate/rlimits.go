@@ -5,7 +5,9 @@ package isolate
 // virtual machine or a container may lack.
 func planRlimits(s Spec, h Host) []Rlimit {
 	return []Rlimit{
-		{rlimitCore, "core", 0, 0},
+		// 1 and not 0: a core_pattern that is a pipe ignores the limit, but for this
+		// one (fs/coredump.c); and no core file is that small.
+		{rlimitCore, "core", 1, 1},
 		{rlimitNofile, "nofile", min(1024, h.MaxOpen), min(16384, h.MaxOpen)},
 		{rlimitMemlock, "memlock", min(64<<10, h.MaxMemlock), min(64<<10, h.MaxMemlock)},
 		// Counted per user id, and the ids are the sandbox's own: a second fence

@@ -65,7 +65,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	add(f, &c.logFormat, "log-format", "text", "FORMAT", "text or json", parseLogFormat)
 	add(f, &c.logLevel, "log-level", "info", "LEVEL", "debug, info, warn or error", parseLogLevel)
 
-	addList(f, &c.policy.Capabilities, "allow-cap", "CAP", "capability that apps may ask for, as CAP_NET_RAW; repeatable", isolate.ParseCapability)
+	addList(f, &c.policy.Capabilities, "allow-cap", "CAP", "capability that apps may ask for, as CAP_CHOWN; repeatable", isolate.ParseCapability)
 	f.BoolVar(&c.policy.Root, "allow-root", false, "let apps ask to run as root of their own user namespace")
 	f.BoolVar(&c.policy.Seccomp, "allow-seccomp", false, "let apps bring a seccomp profile of their own")
 	add(f, &c.policy.MaxMemory, "max-memory", "", "SIZE", "most memory that an app may ask for (default no limit)", parseSize)

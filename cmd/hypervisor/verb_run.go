@@ -68,7 +68,7 @@ The status is 125 when the proc could not be made or was never executed.`,
 	f.StringVar(&cfg.image, "image", "", "`URL`, or path on the daemon's host, of a .tar.gz to be /app")
 	f.StringVar(&cfg.shell, "shell", "", "a `LINE` for the shell, in place of COMMAND")
 	f.StringVar(&cfg.user, "user", "", "`USER`: root, of its own user namespace, where the daemon allows it (default the template's)")
-	addList(f, &cfg.caps, "cap", "CAP", "capability to have, as CAP_NET_RAW, where the daemon allows it; repeatable", isolate.ParseCapability)
+	addList(f, &cfg.caps, "cap", "CAP", "capability to have, as CAP_CHOWN, where the daemon allows it; repeatable", isolate.ParseCapability)
 	addWhole(f, &cfg.env, "env", "KEY=VALUE", "variable of the app's environment; repeatable", parseEnv)
 	f.StringArrayVar(&cfg.envFile, "env-file", nil, "`FILE` of KEY=VALUE lines; repeatable; --env wins")
 	f.StringVar(&cfg.template, "template", "", "`NAME` of the template to run on (default \"default\")")

@@ -3,10 +3,13 @@
 // descriptor 3), finishes the sandbox from the inside, runs the program as the
 // app's user and stays: it reaps, forwards signals and reports the exit status.
 //
-// In order: it enters a new cgroup namespace, mounts /proc, hides what must not
-// be seen, pivots into the root, sets limits, gives up every capability but the
-// three it needs to start and to signal the program, turns on no_new_privs and
-// the seccomp filter for all of its threads, and forks the program.
+// In order: it enters a new cgroup namespace, mounts /proc and on cgroup v2 its
+// own cgroup, allows no further user namespaces, hides what must not be seen,
+// pivots into the root, sets limits, joins a session keyring, gives up every
+// capability but the three it needs to start and to signal the program and those
+// that the program is to have, sets no_new_privs, enters a Landlock domain, turns
+// on the seccomp filter for all of its threads, and forks the program. Further
+// commands are forked later, from the same thread.
 //
 // When the control socket closes, the hypervisor is gone and sandbox-init
 // exits; the kernel then kills all that is left in the pid namespace.

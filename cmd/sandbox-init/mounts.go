@@ -105,6 +105,7 @@ func mask(at, null int, empty *int) error {
 				return err
 			}
 			*empty = dir
+			return moveMount(dir, at) // before Linux 6.15 a detached mount cannot be copied
 		}
 		with = *empty
 	}

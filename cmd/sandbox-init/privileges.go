@@ -45,6 +45,35 @@ func dropCapabilities(s *wire.Setup) error {
 	return nil
 }
 
+// userLimits are what the sandbox's user namespace may have of what the kernel
+// counts for it, in /proc/sys/user (namespaces(7)): no user namespace of an app's
+// own, in which it would have every capability, whatever its seccomp profile
+// says; and a share of the inotify instances that all sandboxes have together.
+var userLimits = []struct{ name, value string }{
+	{"/proc/sys/user/max_user_namespaces", "0"},
+	{"/proc/sys/user/max_inotify_instances", "32"},
+}
+
+// limitUserNamespace sets them, before /proc/sys becomes read-only. Kernels
+// without inotify have no such file.
+func limitUserNamespace(*wire.Setup) error {
+	for _, l := range userLimits {
+		file, err := unix.Openat(unix.AT_FDCWD, l.name[1:], unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+		if err == unix.ENOENT {
+			continue
+		}
+		if err != nil {
+			return &pathError{l.name, err}
+		}
+		_, err = fd(file).Write([]byte(l.value))
+		unix.Close(file)
+		if err != nil {
+			return &pathError{l.name, err}
+		}
+	}
+	return nil
+}
+
 // noNewPrivs forbids this thread, and with the filter's TSYNC all of them, to
 // gain privileges by execve (Documentation/userspace-api/no_new_privs.rst).
 func noNewPrivs(*wire.Setup) error {

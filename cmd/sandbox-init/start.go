@@ -24,6 +24,7 @@ func start(s *wire.Setup) (int, *wire.Failed) {
 		{"unshare cgroup namespace", unshareCgroup},
 		{"enter root", enterRoot},
 		{"mount proc", mountProc},
+		{"limit namespaces", limitUserNamespace},
 		{"mount cgroup", mountCgroup},
 		{"mask paths", maskPaths},
 		{"make paths read-only", readOnlyPaths},

@@ -17,7 +17,7 @@ import (
 	"github.com/gilliam/hypervisor/rootfs"
 )
 
-// asInsideRoot runs the program as the sandbox's root, which no Spec can ask for:
+// asInsideRoot runs the program as the root of a sandbox, with every capability, which no policy allows:
 // it owns the template's files as the sandbox sees them, and changes its own copy
 // of them.
 func asInsideRoot(p *isolate.Plan) { p.User = isolate.User{} }

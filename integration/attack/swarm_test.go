@@ -138,7 +138,12 @@ func kill(t *testing.T, b *box) {
 func TestStubborn(t *testing.T) {
 	testbed.Leaves(t)
 	e := testbed.Engine(t)
-	b := start(t, e, spec(t, "stubborn"))
+	swarm := func(args ...string) isolate.Spec {
+		s := spec(t, args...)
+		s.Limits.Pids = 1024 // on a busy machine the dead wait to be collected, and the probe needs threads
+		return s
+	}
+	b := start(t, e, swarm("stubborn"))
 	b.report(t)
 	// The control: it does live on when it is asked to end.
 	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM} {
@@ -151,13 +156,13 @@ func TestStubborn(t *testing.T) {
 	}
 	kill(t, b)
 
-	storm := start(t, e, spec(t, "chain", "30"))
+	storm := start(t, e, swarm("chain", "30"))
 	storm.report(t)
 	kill(t, storm)
 
 	// The end of the program is the end of all that it left.
 	for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
-		b := start(t, e, spec(t, "chain", "5"))
+		b := start(t, e, swarm("chain", "5"))
 		b.report(t)
 		if err := b.Signal(sig); err != nil {
 			t.Fatal(err)

@@ -71,6 +71,10 @@ func mountRoot(dir string, root isolate.MountRoot, users *os.File) error {
 		return err
 	}
 	defer work.Close()
+	// Before Linux 6.15 a layer must be attached.
+	if err := unix.MoveMount(lower, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("attach the layer: %w", err)
+	}
 	data := fmt.Sprintf("lowerdir=/proc/self/fd/%d,upperdir=/proc/self/fd/%d,workdir=/proc/self/fd/%d,%s",
 		lower, upper.Fd(), work.Fd(), strings.Join(root.Options, ","))
 	if err := unix.Mount("none", dir, "overlay", flagsOf(root.Flags), data); err != nil {

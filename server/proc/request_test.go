@@ -161,20 +161,20 @@ func FuzzCommand(f *testing.F) {
 }
 
 func TestRequestPolicy(t *testing.T) {
-	loose := isolate.Policy{Capabilities: []string{"CAP_NET_RAW"}, Root: true, Seccomp: true, MaxMemory: 1 << 30}
+	loose := isolate.Policy{Capabilities: []string{"CAP_LEASE"}, Root: true, Seccomp: true, MaxMemory: 1 << 30}
 	for _, c := range []struct {
 		field  string
 		policy isolate.Policy
 		ask    func(*Request)
 	}{
 		{"", isolate.Policy{}, func(*Request) {}},
-		{"", loose, func(r *Request) { r.Capabilities = []string{"CAP_NET_RAW"} }},
+		{"", loose, func(r *Request) { r.Capabilities = []string{"CAP_LEASE"} }},
 		{"", loose, func(r *Request) { r.User = "root" }},
 		{"", loose, func(r *Request) { r.User, r.Capabilities = "root", []string{"CAP_CHOWN"} }},
 		{"", loose, func(r *Request) { r.Seccomp = &specs.LinuxSeccomp{} }},
-		{"capabilities", isolate.Policy{}, func(r *Request) { r.Capabilities = []string{"CAP_NET_RAW"} }},
+		{"capabilities", isolate.Policy{}, func(r *Request) { r.Capabilities = []string{"CAP_LEASE"} }},
 		{"capabilities", loose, func(r *Request) { r.Capabilities = []string{"CAP_CHOWN"} }},
-		{"capabilities", loose, func(r *Request) { r.Capabilities = []string{"net_raw"} }},
+		{"capabilities", loose, func(r *Request) { r.Capabilities = []string{"lease"} }},
 		{"user", isolate.Policy{}, func(r *Request) { r.User = "root" }},
 		{"seccomp", isolate.Policy{}, func(r *Request) { r.Seccomp = &specs.LinuxSeccomp{} }},
 		{"limits.memory", loose, func(r *Request) { r.Limits.Memory = 2 << 30 }},

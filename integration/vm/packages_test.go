@@ -1,0 +1,33 @@
+//go:build vm
+
+package vm
+
+import "time"
+
+// A suite is a package whose tests run in the machine.
+type suite struct {
+	dir      string   // in the project
+	tags     string   // beside integration
+	cgo      bool     // linked with the C library, statically
+	programs []string // folders of programs that the tests build
+	timeout  time.Duration
+}
+
+// packages are run in this order. The machine's deadline bounds them together.
+var packages = []suite{
+	{dir: "isolate", timeout: 10 * time.Minute},
+	{dir: "rootfs", timeout: 5 * time.Minute},
+}
+
+// notHere are the packages with integration tests that do not run in the
+// machine, each with the reason.
+var notHere = map[string]string{
+	"integration":        "builds the hypervisor and apps with go",
+	"integration/attack": "some of its attacks and controls expect a newer kernel, or cgroup v1",
+	"integration/oracle": "libcontainer differs there in more than its table accepts: masks of files, and /dev/core",
+}
+
+// modules are what the guest needs that Debian's kernel has not built in.
+var modules = []string{
+	"virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "overlay",
+}
