@@ -4,8 +4,8 @@
 STATE    ?= /var/lib/gilliam
 TEMPLATE ?= $(STATE)/template
 SUITE    ?= bookworm
-# The mirror that this machine's own apt uses; only asked for when a template is built.
-MIRROR   ?= $(shell apt-get indextargets --format '$$(REPO_URI)' 'Codename: $(SUITE)' 'Component: main' 'Created-By: Packages' | head -n 1)
+# The mirror that the template is built from; empty: the one that this machine's apt uses.
+MIRROR   ?=
 PACKAGES := python3,procps,ca-certificates
 
 VERSION := $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -33,10 +33,12 @@ run: build template ## run the daemon and a sample app, until Ctrl-C (root)
 
 template: $(TEMPLATE)/etc/os-release ## prepare the default template, once (root)
 $(TEMPLATE)/etc/os-release: | build
+	apt-get update
 	$(call apt,debootstrap)
 	install -d -m 0700 $(STATE)
 	rm -rf --one-file-system $(STATE)/template.new
-	debootstrap --variant=minbase --include=$(PACKAGES) $(SUITE) $(STATE)/template.new $(MIRROR)
+	mirror='$(MIRROR)'; debootstrap --variant=minbase --include=$(PACKAGES) $(SUITE) $(STATE)/template.new \
+	    "$${mirror:-$$(apt-get indextargets --format '$$(REPO_URI)' 'Codename: $(SUITE)' 'Component: main' 'Created-By: Packages' | head -n 1)}"
 	bin/hypervisor template adopt default $(STATE)/template.new --state-dir $(STATE) --template $(TEMPLATE)
 
 test: packages build lint template bin/prometheus ## every test, on real sandboxes (root)
