@@ -42,7 +42,7 @@ $(TEMPLATE)/etc/os-release: | build
 	bin/hypervisor template adopt default $(STATE)/template.new --state-dir $(STATE) --template $(TEMPLATE)
 
 test: packages build lint template bin/prometheus ## every test, on real sandboxes (root)
-	go test -race -tags $(TAGS) -timeout 20m ./...
+	go test -race -count=1 -tags $(TAGS) -timeout 20m ./...
 	go test -tags $(TAGS) -run '^$$' -bench 'Launch|Oracle' -benchtime 30x ./integration ./integration/oracle
 
 packages: # what the tests and benchmarks need
