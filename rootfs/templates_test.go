@@ -26,7 +26,7 @@ func newBench(t *testing.T) *bench {
 	dir := t.TempDir()
 	b := &bench{t: t, dir: dir, state: filepath.Join(dir, "state"), host: filepath.Join(dir, "host"), hq: filepath.Join(dir, "canary")}
 	b.write("host/etc/resolv.conf", "nameserver 192.0.2.53\n")
-	b.write("host/etc/apt/sources.list", "deb http://deb.debian.org/debian bookworm main\n")
+	b.write("host/etc/apt/sources.list", "deb http://mirror.example/debian bookworm main\n")
 	b.write("canary/passwd", "root:x:0:0:root:/root:/bin/bash\n")
 	b.write("canary/shadow", "root:secret:1::::::\n")
 	b.ts = OpenTemplates(TemplatesConfig{Default: filepath.Join(b.state, "template"), Dir: filepath.Join(b.state, "templates")})
@@ -117,7 +117,7 @@ func TestAdopt(t *testing.T) {
 		"etc/gshadow":          "root:*::\ngilliam:!::\n",
 		"etc/machine-id":       "",
 		"etc/resolv.conf":      "nameserver 192.0.2.53\n",
-		"etc/apt/sources.list": "deb http://deb.debian.org/debian bookworm main\n",
+		"etc/apt/sources.list": "deb http://mirror.example/debian bookworm main\n",
 	} {
 		if got := b.read("state/template/" + name); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
