@@ -158,23 +158,21 @@ func (c filterCond) test(rest int) ([]bpf.Instruction, error) {
 			low, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: uint32(c.Mask)},
 			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: vLow, SkipTrue: no},
 		}, nil
-	case specs.OpGreaterThan, specs.OpGreaterEqual:
-		last := bpf.JumpGreaterThan
-		if c.Op == specs.OpGreaterEqual {
-			last = bpf.JumpGreaterOrEqual
+	case specs.OpGreaterThan, specs.OpGreaterEqual, specs.OpLessThan, specs.OpLessEqual:
+		// The high halves decide unless they are equal.
+		beyond := bpf.JumpGreaterThan
+		if c.Op == specs.OpLessThan || c.Op == specs.OpLessEqual {
+			beyond = bpf.JumpLessThan
 		}
-		return []bpf.Instruction{
-			high, bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: vHigh, SkipTrue: 3},
-			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: vHigh, SkipTrue: no + 2},
-			low, bpf.JumpIf{Cond: last, Val: vLow, SkipFalse: no},
-		}, nil
-	case specs.OpLessThan, specs.OpLessEqual:
-		last := bpf.JumpLessThan
-		if c.Op == specs.OpLessEqual {
+		last := beyond
+		switch c.Op {
+		case specs.OpGreaterEqual:
+			last = bpf.JumpGreaterOrEqual
+		case specs.OpLessEqual:
 			last = bpf.JumpLessOrEqual
 		}
 		return []bpf.Instruction{
-			high, bpf.JumpIf{Cond: bpf.JumpLessThan, Val: vHigh, SkipTrue: 3},
+			high, bpf.JumpIf{Cond: beyond, Val: vHigh, SkipTrue: 3},
 			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: vHigh, SkipTrue: no + 2},
 			low, bpf.JumpIf{Cond: last, Val: vLow, SkipFalse: no},
 		}, nil
