@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/gilliam/hypervisor/integration/testbed"
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/rootfs"
@@ -31,20 +29,7 @@ var ids = isolate.IDRange{Base: 0x7ffe0000, Size: 65536}
 // spec is one to change: it runs args with its own layer and nothing else.
 func spec(tb testing.TB, args ...string) isolate.Spec {
 	tb.Helper()
-	t := testbed.Template(tb)
-	layers, err := rootfs.OpenLayers(filepath.Join(tb.TempDir(), "layers"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	id := uuid.NewString()
-	layer, err := layers.Create(id, ids, nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return isolate.Spec{
-		ID: id, Hostname: "blog-web", Template: t.Path, Layer: layer, Args: args,
-		Env: []string{"HOME=/app"}, Dir: "/app", User: t.User, IDs: ids,
-	}
+	return testbed.Spec(tb, ids, args...)
 }
 
 func sh(line string) []string { return []string{"/bin/bash", "-c", line} }
@@ -52,8 +37,7 @@ func sh(line string) []string { return []string{"/bin/bash", "-c", line} }
 // A running sandbox, with what it writes.
 type running struct {
 	*isolate.Sandbox
-	out  *os.File
-	text chan string
+	out *os.File
 }
 
 func launch(tb testing.TB, e *isolate.Engine, s isolate.Spec) (*running, error) {
@@ -67,20 +51,14 @@ func launch(tb testing.TB, e *isolate.Engine, s isolate.Spec) (*running, error) 
 
 func launchPlan(tb testing.TB, e *isolate.Engine, plan isolate.Plan) (*running, error) {
 	tb.Helper()
-	r, w, err := os.Pipe()
+	box, r, err := testbed.Launch(tb, e, plan)
 	if err != nil {
-		tb.Fatal(err)
-	}
-	defer w.Close()
-	box, err := e.Launch(tb.Context(), plan, isolate.IO{Stdout: w, Stderr: w})
-	if err != nil {
-		r.Close()
 		return nil, err
 	}
 	if diff, err := box.Verify(); len(diff) > 0 || err != nil && !errors.Is(err, isolate.ErrEnded) {
 		tb.Errorf("what the kernel enforces is not the plan: %v %v", diff, err)
 	}
-	run := &running{Sandbox: box, out: r, text: make(chan string, 1)}
+	run := &running{Sandbox: box, out: r}
 	tb.Cleanup(func() {
 		if err := box.Destroy(); err != nil {
 			tb.Error(err)

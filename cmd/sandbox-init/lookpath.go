@@ -1,6 +1,10 @@
 package main
 
-import "golang.org/x/sys/unix"
+import (
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
 
 // defaultPath is where programs are looked for when the app has no PATH.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -11,7 +15,7 @@ func lookPath(name, dir string, env []string) (string, error) {
 	if name == "" {
 		return "", unix.ENOENT
 	}
-	if contains(name, '/') {
+	if strings.Contains(name, "/") {
 		if name[0] == '/' {
 			return name, executable(name)
 		}
@@ -19,14 +23,12 @@ func lookPath(name, dir string, env []string) (string, error) {
 	}
 	path := defaultPath
 	for _, kv := range env {
-		if len(kv) > 5 && kv[:5] == "PATH=" {
-			path = kv[5:]
+		if value, ok := strings.CutPrefix(kv, "PATH="); ok && value != "" {
+			path = value
 		}
 	}
 	var found error = unix.ENOENT
-	for len(path) > 0 {
-		var dir string
-		dir, path = cut(path, ':')
+	for dir := range strings.SplitSeq(path, ":") {
 		if dir == "" || dir[0] != '/' {
 			continue // a relative entry would mean the app's working directory
 		}
@@ -65,22 +67,4 @@ func executable(path string) error {
 		return unix.EACCES
 	}
 	return nil
-}
-
-func contains(s string, c byte) bool {
-	for i := range len(s) {
-		if s[i] == c {
-			return true
-		}
-	}
-	return false
-}
-
-func cut(s string, c byte) (before, after string) {
-	for i := range len(s) {
-		if s[i] == c {
-			return s[:i], s[i+1:]
-		}
-	}
-	return s, ""
 }

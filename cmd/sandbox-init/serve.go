@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"syscall"
 
@@ -36,7 +37,7 @@ func readRequest(limit int) (request, error) {
 		return request{}, io.EOF
 	}
 	r := request{files: parseFiles(oob[:oobn])}
-	r.kind, r.body, err = wire.Read(io.MultiReader(&bytesReader{head[:n]}, control), limit)
+	r.kind, r.body, err = wire.Read(io.MultiReader(bytes.NewReader(head[:n]), control), limit)
 	return r, err
 }
 
@@ -221,16 +222,4 @@ func errnoOf(err error) uint32 {
 		return uint32(errno)
 	}
 	return uint32(unix.EINVAL)
-}
-
-// A bytesReader reads from memory.
-type bytesReader struct{ b []byte }
-
-func (r *bytesReader) Read(p []byte) (int, error) {
-	if len(r.b) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, r.b)
-	r.b = r.b[n:]
-	return n, nil
 }

@@ -6,16 +6,12 @@ import (
 	"bufio"
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/gilliam/hypervisor/integration/testbed"
 	"github.com/gilliam/hypervisor/isolate"
-	"github.com/gilliam/hypervisor/rootfs"
 )
 
 // deadline bounds every wait for one answer of a probe.
@@ -44,32 +40,19 @@ func ids(n uint32) isolate.IDRange {
 // spec runs the probe in a sandbox as an app's would be.
 func spec(t *testing.T, args ...string) isolate.Spec {
 	t.Helper()
-	tpl := testbed.Template(t)
-	layers, err := rootfs.OpenLayers(filepath.Join(t.TempDir(), "layers"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := uuid.NewString()
-	layer, err := layers.Create(id, ids(0), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return isolate.Spec{
-		ID: id, Hostname: "blog-web", Template: tpl.Path, Layer: layer, User: tpl.User, IDs: ids(0), Dir: "/app",
-		Binds: []isolate.Bind{{Source: tools, Target: "/app", IDMapped: true}},
-		Args:  append([]string{"/app/probe"}, args...), Env: []string{"HOME=/app", "PORT=8000"},
-		Limits: isolate.Limits{Memory: 256 << 20, Pids: 128},
-	}
+	s := testbed.Spec(t, ids(0), append([]string{"/app/probe"}, args...)...)
+	s.Binds = []isolate.Bind{{Source: tools, Target: "/app", IDMapped: true}}
+	s.Env = []string{"HOME=/app", "PORT=8000"}
+	s.Limits = isolate.Limits{Memory: 256 << 20, Pids: 128}
+	return s
 }
 
 // tenant gives a spec the n-th range of ids.
 func tenant(t *testing.T, s isolate.Spec, n uint32) isolate.Spec {
 	t.Helper()
 	s.IDs = ids(n)
-	for _, dir := range []string{s.Layer.Upper} {
-		if err := os.Chown(dir, int(s.IDs.Base), int(s.IDs.Base)); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.Chown(s.Layer.Upper, int(s.IDs.Base), int(s.IDs.Base)); err != nil {
+		t.Fatal(err)
 	}
 	return s
 }
@@ -95,14 +78,8 @@ func try(t *testing.T, e *isolate.Engine, s isolate.Spec, change ...func(*isolat
 			f(&plan)
 		}
 	}
-	r, w, err := os.Pipe()
+	sandbox, r, err := testbed.Launch(t, e, plan)
 	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
-	sandbox, err := e.Launch(t.Context(), plan, isolate.IO{Stdout: w, Stderr: w})
-	if err != nil {
-		r.Close()
 		return nil, err
 	}
 	b := &box{Sandbox: sandbox, layer: s.Layer, pipe: r, out: bufio.NewReader(r)}
