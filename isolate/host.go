@@ -17,6 +17,17 @@ type Host struct {
 	Landlock   int        // version of the Landlock ABI, 0 when there is none
 	Thermal    []string   // folders in /sys that tell of other tenants by heat
 	ResolvConf string     // the host's resolver configuration, symlinks followed; "" when there is none
+
+	// What follows no sandbox needs; see [Host.Remarks].
+	Resource bool     // the hypervisor has CAP_SYS_RESOURCE
+	CorePipe string   // what core_pattern pipes core dumps to, "" when it does not
+	Inotify  int64    // inotify instances of one user, fs.inotify.max_user_instances; 0 when there are none
+	JITLimit int64    // bytes of machine code of all filters, net.core.bpf_jit_limit; 0 when there is no such limit
+	MaxPIDs  int64    // kernel.pid_max
+	Swap     bool     // there is swap
+	IO       bool     // the io controller is there, blkio on v1
+	AppArmor bool     // AppArmor is turned on
+	Exposed  []string // flaws of the processor that the kernel does not mitigate
 }
 
 // A Version is a kernel's version, as in uname(2).

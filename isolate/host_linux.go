@@ -39,9 +39,10 @@ func Probe() (Host, error) {
 		UserNS:     positive("/proc/sys/user/max_user_namespaces"),
 		Overlay:    bytes.Contains(filesystems, []byte("\toverlay\n")),
 		Seccomp:    exists("/proc/sys/kernel/seccomp/actions_avail"),
-		Root:       hasCapabilities(string(status)),
+		Root:       os.Geteuid() == 0 && hasEffective(string(status), needed...),
 		Landlock:   landlockVersion(),
 	}
+	h.probeWeaknesses(string(status))
 	h.SwapLimit = exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes") || h.Cgroup == CgroupV2 && exists("/proc/swaps")
 	// GHSA-6fw5-f8r9-fgfm of Docker. The pattern is well-formed.
 	h.Thermal, _ = filepath.Glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle")
@@ -77,7 +78,9 @@ var needed = []int{
 	unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_KILL, unix.CAP_SYS_PTRACE, unix.CAP_SETPCAP,
 }
 
-func hasCapabilities(status string) bool {
+// hasEffective tells whether a process has all of the capabilities in effect, from
+// its status (proc_pid_status(5)).
+func hasEffective(status string, all ...int) bool {
 	_, rest, ok := strings.Cut(status, "CapEff:")
 	if !ok {
 		return false
@@ -87,12 +90,12 @@ func hasCapabilities(status string) bool {
 	if err != nil {
 		return false
 	}
-	for _, c := range needed {
+	for _, c := range all {
 		if effective&(1<<c) == 0 {
 			return false
 		}
 	}
-	return os.Geteuid() == 0
+	return true
 }
 
 func hardLimit(resource int) uint64 {
@@ -109,14 +112,7 @@ func exists(path string) bool {
 }
 
 // positive tells whether the file at path holds a number above zero.
-func positive(path string) bool {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return false
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	return err == nil && n > 0
-}
+func positive(path string) bool { return number(path) > 0 }
 
 // landlockVersion is the version of the kernel's Landlock ABI
 // (landlock_create_ruleset(2), LANDLOCK_CREATE_RULESET_VERSION).

@@ -1,5 +1,12 @@
 package isolate
 
+// Open files: what programs that ask select(2) can use, and what others raise
+// their limit to.
+const (
+	nofileSoft = 1024
+	nofileHard = 16384
+)
+
 // planRlimits are the resource limits of the program. Hard limits never exceed
 // the hypervisor's own: raising one needs CAP_SYS_RESOURCE, which a root in a
 // virtual machine or a container may lack.
@@ -8,7 +15,7 @@ func planRlimits(s Spec, h Host) []Rlimit {
 		// 1 and not 0: a core_pattern that is a pipe ignores the limit, but for this
 		// one (fs/coredump.c); and no core file is that small.
 		{rlimitCore, "core", 1, 1},
-		{rlimitNofile, "nofile", min(1024, h.MaxOpen), min(16384, h.MaxOpen)},
+		{rlimitNofile, "nofile", min(nofileSoft, h.MaxOpen), min(nofileHard, h.MaxOpen)},
 		{rlimitMemlock, "memlock", min(64<<10, h.MaxMemlock), min(64<<10, h.MaxMemlock)},
 		// Counted per user id, and the ids are the sandbox's own: a second fence
 		// behind the pids controller.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/metrics"
 )
 
@@ -168,5 +169,17 @@ func TestServeFails(t *testing.T) {
 	}
 	if status := a.run(t.Context(), []string{"serve", "--port", "0"}); status != 1 || !strings.Contains(out.String(), "kernel 4.19") {
 		t.Errorf("probe: got %d %s", status, out)
+	}
+}
+
+// One line tells all that the host lacks; there is none when it lacks nothing.
+func TestLogRemarks(t *testing.T) {
+	var b strings.Builder
+	log := slog.New(slog.NewTextHandler(&b, nil))
+	logRemarks(log, nil)
+	logRemarks(log, []isolate.Remark{{About: "swap", Text: "no limit"}, {About: "io", Text: "none"}})
+	_, got, _ := strings.Cut(b.String(), " level")
+	if want := "=WARN msg=\"this host could isolate better\" swap=\"no limit\" io=none\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -29,6 +29,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	if err != nil {
 		return nil, fmt.Errorf("this machine cannot run sandboxes: %w", err)
 	}
+	logRemarks(log, host.Remarks())
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, engine.Close())
@@ -57,6 +58,18 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 		return nil, err
 	}
 	return &node{procs: procs, templates: templateList{templates}, images: images, close: engine.Close}, nil
+}
+
+// logRemarks tells in one line what this host lacks, a key for each remark.
+func logRemarks(log *slog.Logger, remarks []isolate.Remark) {
+	if len(remarks) == 0 {
+		return
+	}
+	var attrs []any
+	for _, r := range remarks {
+		attrs = append(attrs, slog.String(r.About, r.Text))
+	}
+	log.Warn("this host could isolate better", attrs...)
 }
 
 func templatesConfig(stateDir, template, runUser string) rootfs.TemplatesConfig {
