@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/gilliam/hypervisor/server/proc/durable"
 )
 
 //go:embed sample
@@ -32,7 +34,7 @@ func packSample(dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	return path, writeFile(path, image, 0o600)
+	return path, durable.Replace(path, image)
 }
 
 // pack makes a .tar.gz of the files of tree, without their times and owners.

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/server/proc/durable"
 )
 
 // makeStateDir makes the state folder, or takes an existing one over. The tree
@@ -92,7 +94,7 @@ func stateToken(dir string) (string, error) {
 	b := make([]byte, 32)
 	rand.Read(b) // never fails
 	token = hex.EncodeToString(b)
-	return token, writeFile(path, []byte(token+"\n"), 0o600)
+	return token, durable.Replace(path, []byte(token+"\n"))
 }
 
 func readToken(path string) (string, error) {
@@ -105,34 +107,4 @@ func readToken(path string) (string, error) {
 		return "", fmt.Errorf("token %s: must be one word of at least %d characters; remove the file, and the next start of the daemon makes a new one", path, minToken)
 	}
 	return token, nil
-}
-
-// writeFile writes a file so that after a crash it is there in full or not at
-// all.
-func writeFile(path string, b []byte, mode os.FileMode) (err error) {
-	dir := filepath.Dir(path)
-	tmp, err := os.CreateTemp(dir, ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(tmp.Name()))
-		}
-	}()
-	_, err = tmp.Write(b)
-	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil // it is there; only a power cut could still lose it
-	}
-	defer d.Close()
-	d.Sync()
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/server/proc/durable"
 )
 
 // An instance is a proc with what the Manager holds for it.
@@ -38,7 +39,7 @@ func (i *instance) create() error {
 	}
 	err := writeRecord(i.dir, i.p)
 	if err == nil {
-		err = syncDir(i.m.procsDir())
+		err = durable.SyncDir(i.m.procsDir())
 	}
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(i.dir))

@@ -2,10 +2,11 @@ package proc
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/gilliam/hypervisor/server/proc/durable"
 )
 
 // recordVersion is written into every record. A reader refuses one it does not know.
@@ -19,27 +20,17 @@ type record struct {
 
 const recordName = "proc.json"
 
-// writeRecord replaces the record in dir durably: when it returns, a crash of
-// the machine finds the new one (fsync(2) of the file and of the folder), and at
-// no instant a half of one (rename(2)).
+// writeRecord replaces the record in dir durably: a crash of the machine finds
+// the old one or the new one, and the new one once this has returned.
 func writeRecord(dir string, p Proc) error {
 	b, err := json.Marshal(record{recordVersion, p})
 	if err != nil {
 		return fmt.Errorf("encode record of %s: %w", p.ID, err)
 	}
-	f, err := os.CreateTemp(dir, "."+recordName+"-*") // mode 0600
-	if err != nil {
+	if err := durable.Replace(filepath.Join(dir, recordName), b); err != nil {
 		return fmt.Errorf("write record: %w", err)
 	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, recordName))
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write record: %w", err), os.Remove(f.Name()))
-	}
-	return syncDir(dir)
+	return nil
 }
 
 func readRecord(dir string) (Proc, error) {
@@ -61,12 +52,4 @@ func readRecord(dir string) (Proc, error) {
 		return Proc{}, fmt.Errorf("read %s: no such state as %q", path, r.Proc.State)
 	}
 	return r.Proc, nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
