@@ -11,6 +11,7 @@ import (
 
 	"github.com/gilliam/hypervisor/integration/testbed"
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/isolate/selftest/attacks"
 )
 
 // fuse is a device that needs no privilege to be opened.
@@ -26,10 +27,10 @@ func add(p *isolate.Plan) {
 func TestDevices(t *testing.T) {
 	fight(t, []attack{{
 		id: "T11", what: "devices", args: []string{"devices", fuse.Path}, sandbox: add,
-		want: map[string]string{
+		want: attacks.Expectation{Want: map[string]string{
 			"/dev":                    "added fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero",
 			"open added " + fuse.Path: "EPERM", // the devices cgroup's: the node is there
-		},
+		}},
 		control: ruled, differs: true,
 		blind: map[string]string{
 			"mknod ": "shown in /tmp, by the host's root in a mount namespace of its own", "open /dev/": "the template has no such node", "/dev": "the list is the same",

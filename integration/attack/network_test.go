@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/isolate/selftest/attacks"
 )
 
 // T22: a sandbox without a network reaches nobody, and none can change one.
@@ -29,13 +30,13 @@ func TestNetwork(t *testing.T) {
 		want["connect "+address] = "ECONNREFUSED|ENETUNREACH|EADDRNOTAVAIL"
 	}
 	fight(t, []attack{{
-		id: "T22", what: "change a network of its own", args: args, want: want, control: asRootOfNamespaces, differs: true,
+		id: "T22", what: "change a network of its own", args: args, want: attacks.Expectation{Want: want}, control: asRootOfNamespaces, differs: true,
 		blind: map[string]string{
 			"SO_": forced, "connect ": "the control has no network either", "replace iptables": "this kernel may have none",
 			"IP_": forced, "interfaces": "lo and what it made",
 		},
 	}, {
-		id: "T22", what: "reach the host", args: args, want: want, control: asUser, differs: true,
+		id: "T22", what: "reach the host", args: args, want: attacks.Expectation{Want: want}, control: asUser, differs: true,
 		blind: map[string]string{"": "the user of the host may change its network no more; connecting is shown"},
 	}})
 	ctl := asUser(t, args)

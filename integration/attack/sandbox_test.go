@@ -12,17 +12,14 @@ import (
 
 	"github.com/gilliam/hypervisor/integration/testbed"
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/isolate/selftest/attacks"
 )
 
 // deadline bounds every wait for one answer of a probe.
 const deadline = 20 * time.Second
 
 // A report is what the probe says of one attack.
-type report struct {
-	Attack string            `json:"attack"`
-	Result string            `json:"result"` // worked or refused
-	Detail map[string]string `json:"detail"` // outcome of each try: ok, or an error
-}
+type report = attacks.Report
 
 // A box is a sandbox in which a probe runs.
 type box struct {

@@ -3,11 +3,11 @@
 package attack
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/isolate/selftest/attacks"
 )
 
 // An attack is one row of a table.
@@ -18,11 +18,7 @@ type attack struct {
 
 	sandbox func(*isolate.Plan) // what the sandbox needs for it; nil: nothing
 
-	// Every try must fail: with errno when it is set, and as want says for
-	// those that it names. A want with "|" between them is either of two; "*"
-	// is whatever it is.
-	errno string
-	want  map[string]string
+	want attacks.Expectation
 
 	control control // where it works
 	differs bool    // the control shows that it is refused here otherwise, not that it works
@@ -39,7 +35,11 @@ func fight(t *testing.T, table []attack) {
 	for _, a := range table {
 		t.Run(strings.ReplaceAll(a.id+" "+a.what, " ", "-"), func(t *testing.T) {
 			got := once(t, spec(t, a.args...), a.sandbox)
-			tries := a.judge(t, got)
+			verdict := a.want.Judge(got)
+			for _, wrong := range verdict.Wrong {
+				t.Error(wrong)
+			}
+			tries := verdict.Tries
 			if a.control == nil {
 				if a.uncontrolled == "" {
 					t.Error("bug: no control and no reason for that")
@@ -52,36 +52,6 @@ func fight(t *testing.T, table []attack) {
 			t.Logf("%s %s: %s, %d tries; control: %s, shows %d, cannot show %d", a.id, a.what, got.Result, len(tries), ctl.Result, shown, dark)
 		})
 	}
-}
-
-// judge checks what came of an attack, and returns its tries.
-func (a attack) judge(t *testing.T, got report) []string {
-	t.Helper()
-	var tries []string
-	for name, outcome := range got.Detail {
-		want, fixed := a.want[name]
-		switch {
-		case fixed && want != "*" && !slices.Contains(strings.Split(want, "|"), outcome):
-			t.Errorf("%s: got %q, want %q", name, outcome, want)
-		case fixed && (want == "*" || want == "ok"):
-			continue // a fact, not a try
-		case !fixed && outcome == "ok":
-			t.Errorf("%s: it works", name)
-		case !fixed && a.errno != "" && outcome != a.errno:
-			t.Errorf("%s: got %q, want %q", name, outcome, a.errno)
-		}
-		tries = append(tries, name)
-	}
-	for name, want := range a.want {
-		if _, ok := got.Detail[name]; !ok && want != "*" {
-			t.Errorf("%s: not tried", name)
-		}
-	}
-	if len(tries) == 0 {
-		t.Error("nothing was tried")
-	}
-	slices.Sort(tries)
-	return tries
 }
 
 // compare checks that every try comes to something else in the control.

@@ -4,6 +4,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/isolate/selftest/attacks"
 )
 
 func unixSockets(size int) error {
@@ -80,7 +82,7 @@ func udpSockets(size int) error {
 		}
 		info := [9]uint32{} // SK_MEMINFO_RMEM_ALLOC comes first
 		length := uint32(unsafe.Sizeof(info))
-		if err := call(unix.SYS_GETSOCKOPT, uintptr(s), unix.SOL_SOCKET, unix.SO_MEMINFO, pointer(&info), pointer(&length)); err != nil {
+		if err := attacks.Call(unix.SYS_GETSOCKOPT, uintptr(s), unix.SOL_SOCKET, unix.SO_MEMINFO, attacks.Pointer(&info), attacks.Pointer(&length)); err != nil {
 			return err
 		}
 		if info[0] == 0 {

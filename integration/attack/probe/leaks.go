@@ -1,11 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/gilliam/hypervisor/isolate/selftest/attacks"
 )
 
 // told are files that a process may read and that tell of mounts, paths or
@@ -18,7 +18,7 @@ var told = []string{
 
 // leaks looks for strings in all that may be read of PID 1, of this process and
 // of the kernel. The arguments are name=STRING; a name alone is looked for too.
-func leaks(r *report, args []string) {
+func leaks(r *attacks.Report, args []string) {
 	var paths []string
 	for _, pid := range []string{"1", "self", "thread-self"} {
 		for _, name := range told {
@@ -46,7 +46,7 @@ func leaks(r *report, args []string) {
 			texts[path] = string(b)
 		}
 	}
-	r.fact("files", len(texts) > 30)
+	r.Fact("files", len(texts) > 30)
 	for _, arg := range args {
 		name, needle, ok := strings.Cut(arg, "=")
 		if !ok {
@@ -60,43 +60,9 @@ func leaks(r *report, args []string) {
 			}
 			where = append(where, path)
 		}
-		r.found(name, len(where) > 0)
+		r.Found(name, len(where) > 0)
 		if len(where) > 0 {
-			r.fact(name+" in", strings.Join(where, " "))
+			r.Fact(name+" in", strings.Join(where, " "))
 		}
 	}
-}
-
-// environment tells this process's environment and what it can see of others'.
-func environment(r *report, _ []string) {
-	r.fact("own", strings.Join(os.Environ(), "\n"))
-	child := exec.Command("/proc/self/exe", "sleep")
-	child.Env = []string{"CHILD=1"}
-	out, err := child.StdoutPipe()
-	if err != nil {
-		fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		fatal(err)
-	}
-	_, _ = out.Read(make([]byte, 1)) // it runs
-	all, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		fatal(err)
-	}
-	for _, path := range all {
-		if path == filepath.Join("/proc", pid(), "environ") {
-			continue
-		}
-		b, err := os.ReadFile(path)
-		if path == fmt.Sprintf("/proc/%d/environ", child.Process.Pid) {
-			r.fact("child", strings.TrimRight(string(b), "\x00"))
-			continue
-		}
-		r.try("read "+path, err)
-		if err == nil {
-			r.fact("text of "+path, string(b))
-		}
-	}
-	_ = child.Process.Kill()
 }

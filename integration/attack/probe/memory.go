@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/isolate/selftest/attacks"
 )
 
 const mib = 1 << 20
@@ -17,7 +19,7 @@ const mib = 1 << 20
 type hoard func(size int) error
 
 var hoards = map[string]hoard{
-	"anonymous": anonymous,
+	"anonymous": attacks.Anonymous,
 	"tmp":       func(n int) error { return fill("/tmp/hoard", n) },
 	"shm":       func(n int) error { return fill("/dev/shm/hoard", n) },
 	"memfd":     memfd,
@@ -37,32 +39,21 @@ var hoards = map[string]hoard{
 }
 
 // memory hoards by one way, so many MiB, and says whether it could.
-func memory(r *report, args []string) {
+func memory(r *attacks.Report, args []string) {
 	size, err := strconv.Atoi(args[1])
 	if err != nil {
-		fatal(err)
+		attacks.Fatal(err)
 	}
 	limit := unix.Rlimit{}
 	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &limit); err == nil {
 		limit.Cur = limit.Max
 		_ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &limit, nil)
 	}
-	r.try(args[0], hoards[args[0]](size*mib))
+	r.Try(args[0], hoards[args[0]](size*mib))
 	if len(args) > 2 {
-		r.print()
-		rest()
+		r.Print()
+		attacks.Rest()
 	}
-}
-
-func anonymous(size int) error {
-	m, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	if err != nil {
-		return err
-	}
-	for i := 0; i < size; i += os.Getpagesize() {
-		m[i] = 1
-	}
-	return nil
 }
 
 var chunk = []byte(strings.Repeat("x", 64<<10))
@@ -159,7 +150,7 @@ func sysvMessages(size int) error {
 		}
 		for {
 			const noWait = 0o4000
-			if call(unix.SYS_MSGSND, id, pointer(&message), 8192, noWait) != nil {
+			if attacks.Call(unix.SYS_MSGSND, id, attacks.Pointer(&message), 8192, noWait) != nil {
 				break
 			}
 			done += 8192

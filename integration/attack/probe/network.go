@@ -8,31 +8,33 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/isolate/selftest/attacks"
 )
 
 // network changes the network and reaches for the host. The arguments are
 // addresses at which somebody listens, or should.
-func network(r *report, args []string) {
+func network(r *attacks.Report, args []string) {
 	entries, err := os.ReadDir("/sys/class/net")
 	if err != nil {
-		r.fact("interfaces", outcome(err))
+		r.Fact("interfaces", attacks.Outcome(err))
 	} else {
 		var names []string
 		for _, e := range entries {
 			names = append(names, e.Name())
 		}
-		r.fact("interfaces", strings.Join(names, " "))
+		r.Fact("interfaces", strings.Join(names, " "))
 	}
 	for _, address := range args {
 		c, err := net.DialTimeout("tcp", address, 2*time.Second)
-		r.try("connect "+address, err)
+		r.Try("connect "+address, err)
 		if err == nil {
 			c.Close()
 		}
 	}
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		fatal(err)
+		attacks.Fatal(err)
 	}
 	defer unix.Close(s)
 	for name, o := range map[string][2]int{
@@ -41,24 +43,24 @@ func network(r *report, args []string) {
 		"SO_DEBUG": {unix.SOL_SOCKET, unix.SO_DEBUG}, "IP_TRANSPARENT": {unix.SOL_IP, unix.IP_TRANSPARENT},
 		"IP_OPTIONS": {unix.SOL_IP, unix.IP_XFRM_POLICY},
 	} {
-		r.try(name, unix.SetsockoptInt(s, o[0], o[1], 7))
+		r.Try(name, unix.SetsockoptInt(s, o[0], o[1], 7))
 	}
 	const iptSetReplace = 64
-	r.try("replace iptables", unix.SetsockoptString(s, unix.SOL_IP, iptSetReplace, string(make([]byte, 96))))
+	r.Try("replace iptables", unix.SetsockoptString(s, unix.SOL_IP, iptSetReplace, string(make([]byte, 96))))
 	if ifreq, err := unix.NewIfreq("lo"); err == nil {
 		ifreq.SetUint16(unix.IFF_UP | unix.IFF_PROMISC)
-		r.try("promiscuous lo", unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifreq))
+		r.Try("promiscuous lo", unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifreq))
 	}
-	r.netlink()
+	changeNetwork(r)
 	l, err := net.Listen("tcp", "127.0.0.1:80")
-	r.try("listen on port 80", err)
+	r.Try("listen on port 80", err)
 	if err == nil {
 		l.Close()
 	}
 }
 
-// netlink asks for changes by routing netlink (rtnetlink(7)). lo is interface 1.
-func (r *report) netlink() {
+// changeNetwork asks for changes by routing netlink (rtnetlink(7)). lo is interface 1.
+func changeNetwork(r *attacks.Report) {
 	link := func(kind string) []byte {
 		info := attribute(unix.IFLA_LINKINFO, attribute(unix.IFLA_INFO_KIND, []byte(kind)))
 		return append(make([]byte, 16), info...)
@@ -72,13 +74,13 @@ func (r *report) netlink() {
 	route = append(route, attribute(unix.RTA_OIF, []byte{1, 0, 0, 0})...)
 	neighbour := append([]byte{unix.AF_INET, 0, 0, 0, 1, 0, 0, 0, unix.NUD_PERMANENT, 0, 0, 0}, attribute(unix.NDA_DST, []byte{127, 7, 7, 7})...)
 	const create = unix.NLM_F_CREATE | unix.NLM_F_EXCL
-	r.try("new dummy", request(unix.RTM_NEWLINK, create, link("dummy")))
-	r.try("new bridge", request(unix.RTM_NEWLINK, create, link("bridge")))
-	r.try("new veth", request(unix.RTM_NEWLINK, create, link("veth")))
-	r.try("new address", request(unix.RTM_NEWADDR, create, address))
-	r.try("new route", request(unix.RTM_NEWROUTE, create, route))
-	r.try("new neighbour", request(unix.RTM_NEWNEIGH, create, neighbour))
-	r.try("lo down", request(unix.RTM_NEWLINK, 0, down))
+	r.Try("new dummy", request(unix.RTM_NEWLINK, create, link("dummy")))
+	r.Try("new bridge", request(unix.RTM_NEWLINK, create, link("bridge")))
+	r.Try("new veth", request(unix.RTM_NEWLINK, create, link("veth")))
+	r.Try("new address", request(unix.RTM_NEWADDR, create, address))
+	r.Try("new route", request(unix.RTM_NEWROUTE, create, route))
+	r.Try("new neighbour", request(unix.RTM_NEWNEIGH, create, neighbour))
+	r.Try("lo down", request(unix.RTM_NEWLINK, 0, down))
 }
 
 func attribute(kind uint16, value []byte) []byte {

@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/isolate/selftest/attacks"
 )
 
 // takers take one more of something that the kernel counts for a user or for the
@@ -29,7 +31,7 @@ var takers = map[string]func(n int) error{
 			return err
 		}
 		attr := struct{ flags, maxmsg, msgsize, curmsgs, _, _, _, _ int64 }{maxmsg: 8, msgsize: 8192}
-		_, _, errno := unix.Syscall6(unix.SYS_MQ_OPEN, uintptr(unsafe.Pointer(name)), unix.O_CREAT|unix.O_RDWR, 0o600, pointer(&attr), 0, 0)
+		_, _, errno := unix.Syscall6(unix.SYS_MQ_OPEN, uintptr(unsafe.Pointer(name)), unix.O_CREAT|unix.O_RDWR, 0o600, attacks.Pointer(&attr), 0, 0)
 		if errno != 0 {
 			return errno
 		}
@@ -39,10 +41,10 @@ var takers = map[string]func(n int) error{
 		info := [128]byte{}
 		const rtmin, queue = 34, -1
 		*(*int32)(unsafe.Pointer(&info[8])) = queue
-		return call(unix.SYS_RT_TGSIGQUEUEINFO, uintptr(os.Getpid()), uintptr(unix.Gettid()), rtmin, pointer(&info[0]))
+		return attacks.Call(unix.SYS_RT_TGSIGQUEUEINFO, uintptr(os.Getpid()), uintptr(unix.Gettid()), rtmin, attacks.Pointer(&info[0]))
 	},
 	"processes": func(int) error {
-		if _, errno := idler(); errno != 0 {
+		if _, errno := attacks.Idler(); errno != 0 {
 			return errno
 		}
 		return nil
@@ -53,26 +55,26 @@ var takers = map[string]func(n int) error{
 	},
 	"aio": func(int) error {
 		var context uintptr
-		return call(unix.SYS_IO_SETUP, 1024, pointer(&context))
+		return attacks.Call(unix.SYS_IO_SETUP, 1024, attacks.Pointer(&context))
 	},
 }
 
 // quota takes all that it can get of one thing, and keeps it.
-func quota(r *report, args []string) {
+func quota(r *attacks.Report, args []string) {
 	// As a sandbox has them, for the control.
 	for resource, most := range map[int]uint64{unix.RLIMIT_NOFILE: 16384, unix.RLIMIT_NPROC: 128, unix.RLIMIT_SIGPENDING: 1024} {
 		var limit unix.Rlimit
 		if err := unix.Prlimit(0, resource, nil, &limit); err != nil {
-			fatal(err)
+			attacks.Fatal(err)
 		}
 		limit.Cur = min(limit.Max, most)
 		if err := unix.Prlimit(0, resource, &limit, nil); err != nil {
-			fatal(err)
+			attacks.Fatal(err)
 		}
 	}
 	blocked := unix.Sigset_t{Val: [16]uint64{1 << 33}}
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &blocked, nil); err != nil {
-		fatal(err)
+		attacks.Fatal(err)
 	}
 	const most = 20000
 	got, err := 0, error(nil)
@@ -81,8 +83,8 @@ func quota(r *report, args []string) {
 			break
 		}
 	}
-	r.fact("got", got)
-	r.fact("stopped by", outcome(err))
-	r.print()
-	rest()
+	r.Fact("got", got)
+	r.Fact("stopped by", attacks.Outcome(err))
+	r.Print()
+	attacks.Rest()
 }

@@ -3,98 +3,49 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/isolate/selftest/attacks"
 )
 
-// forkbomb makes processes until it may not, or has made as many as its argument
-// says, and keeps them.
-func forkbomb(r *report, args []string) {
-	most, err := strconv.Atoi(args[0])
-	if err != nil {
-		fatal(err)
-	}
-	made := 0
-	for made < most {
-		if _, errno := idler(); errno != 0 {
-			r.try("as many processes as it likes", errno)
-			break
-		}
-		made++
-	}
-	if made == most {
-		r.try("as many processes as it likes", nil)
-	}
-	r.fact("made", made)
-	r.print()
-	rest()
-}
-
 // chain starts processes that fork faster than anyone can look.
-func chain(r *report, args []string) {
+func chain(r *attacks.Report, args []string) {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
-		fatal(err)
+		attacks.Fatal(err)
 	}
 	running := 0
 	for range n {
-		if _, errno := runner(); errno == 0 { // else those that run have taken the last one
+		if _, errno := attacks.Runner(); errno == 0 { // else those that run have taken the last one
 			running++
 		}
 	}
-	r.fact("running", running)
-	r.print()
-	rest()
-}
-
-// stubborn does all that keeps a process alive: it ignores what can be ignored,
-// says so when it is asked to end, and has stopped, orphaned and running
-// descendants in sessions of their own.
-func stubborn(r *report, _ []string) {
-	asked := make(chan os.Signal, 8)
-	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE, unix.SIGALRM)
-	signal.Notify(asked, unix.SIGTERM)
-	stopped, errno := idler()
-	if errno != 0 {
-		fatal(errno)
-	}
-	if err := unix.Kill(int(stopped), unix.SIGSTOP); err != nil {
-		fatal(err)
-	}
-	if _, errno := orphan(); errno != 0 {
-		fatal(errno)
-	}
-	if _, errno := runner(); errno != 0 {
-		fatal(errno)
-	}
-	r.print()
-	for range asked {
-		r.fact("asked to end", "no")
-		r.print()
-	}
+	r.Fact("running", running)
+	r.Print()
+	attacks.Rest()
 }
 
 // zombies makes orphans that end, and waits until nobody has to collect them any
 // more. With an argument it makes itself the one who should.
-func zombies(r *report, args []string) {
+func zombies(r *attacks.Report, args []string) {
 	if len(args) > 0 {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-			fatal(err)
+			attacks.Fatal(err)
 		}
 	}
 	const orphans = 300
 	for range orphans {
-		pid, errno := orphan()
+		pid, errno := attacks.Orphan()
 		if errno != 0 {
-			fatal(errno)
+			attacks.Fatal(errno)
 		}
 		if _, err := unix.Wait4(int(pid), nil, 0, nil); err != nil {
-			fatal(err)
+			attacks.Fatal(err)
 		}
 	}
 	left := 0
@@ -104,7 +55,7 @@ func zombies(r *report, args []string) {
 		}
 		_, _ = unix.Poll(nil, 5) // no event tells of another's children
 	}
-	r.found("zombies", left > 0)
+	r.Found("zombies", left > 0)
 }
 
 // dead counts the zombies in /proc.
@@ -120,18 +71,18 @@ func dead() int {
 }
 
 // openFiles opens as many files as it may.
-func openFiles(r *report, args []string) {
+func openFiles(r *attacks.Report, args []string) {
 	most, err := strconv.Atoi(args[0])
 	if err != nil {
-		fatal(err)
+		attacks.Fatal(err)
 	}
 	var limit unix.Rlimit
 	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &limit); err != nil {
-		fatal(err)
+		attacks.Fatal(err)
 	}
 	limit.Cur = limit.Max
 	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &limit, nil); err != nil {
-		fatal(err)
+		attacks.Fatal(err)
 	}
 	got, last := 0, error(nil)
 	for got < most {
@@ -140,23 +91,23 @@ func openFiles(r *report, args []string) {
 		}
 		got++
 	}
-	r.try("as many files as it likes", last)
-	r.fact("opened", got)
-	r.print()
-	rest()
+	r.Try("as many files as it likes", last)
+	r.Fact("opened", got)
+	r.Print()
+	attacks.Rest()
 }
 
 // hold keeps files of a shared folder locked and watched.
-func hold(r *report, args []string) {
+func hold(r *attacks.Report, args []string) {
 	for _, path := range args {
 		fd, err := unix.Open(path, unix.O_RDONLY, 0)
 		if err != nil {
-			fatal(err)
+			attacks.Fatal(err)
 		}
-		r.fact("lock "+path, outcome(unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)))
+		r.Fact("lock "+path, attacks.Outcome(unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)))
 		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
-		r.try(fmt.Sprintf("lease %s", path), err)
+		r.Try(fmt.Sprintf("lease %s", path), err)
 	}
-	r.print()
-	rest()
+	r.Print()
+	attacks.Rest()
 }

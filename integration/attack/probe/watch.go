@@ -4,27 +4,30 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/isolate/selftest/attacks"
 )
 
 // watch looks at every process that comes by, until it is asked to end: a
 // program that is being started could still hold what its starter does
 // (CVE-2016-9962).
-func watch(r *report, _ []string) {
+func watch(r *attacks.Report, _ []string) {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, unix.SIGTERM)
-	r.print()
-	self, tries := pid(), []string{"starter's program", "starter's memory", "starter's descriptor", "starter's folder"}
+	r.Print()
+	self, tries := strconv.Itoa(os.Getpid()), []string{"starter's program", "starter's memory", "starter's descriptor", "starter's folder"}
 	seen := map[string]bool{}
 	for {
 		select {
 		case <-asked:
 			for _, name := range tries {
-				r.found(name, seen[name])
+				r.Found(name, seen[name])
 			}
-			r.fact("saw the command", seen["command"])
+			r.Fact("saw the command", seen["command"])
 			return
 		default:
 		}
@@ -42,7 +45,7 @@ func stare(path string, seen map[string]bool) {
 	exe, err := os.Readlink(path + "/exe")
 	if err == nil && strings.Contains(exe, "sandbox-init") {
 		seen["starter's program"] = true
-		seen["starter's memory"] = seen["starter's memory"] || open(path+"/mem", unix.O_RDWR) == nil
+		seen["starter's memory"] = seen["starter's memory"] || attacks.Open(path+"/mem", unix.O_RDWR) == nil
 	}
 	if err == nil && strings.HasPrefix(exe, "/") {
 		seen["command"] = true

@@ -1,4 +1,4 @@
-package main
+package attacks
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 
 // masks looks behind the masked paths and writes to the read-only ones. The
 // arguments are mask=PATH and ro=PATH. Paths that are not there are left out.
-func masks(r *report, args []string) {
+func masks(r *Report, args []string) {
 	for _, arg := range args {
 		kind, path, _ := strings.Cut(arg, "=")
 		info, err := os.Lstat(path)
@@ -20,23 +20,23 @@ func masks(r *report, args []string) {
 		}
 		if kind == "mask" && info.IsDir() {
 			entries, err := os.ReadDir(path)
-			r.found("list "+path, err == nil && len(entries) > 0)
+			r.Found("list "+path, err == nil && len(entries) > 0)
 		} else if kind == "mask" {
 			var st unix.Stat_t
 			if err := unix.Lstat(path, &st); err != nil {
-				fatal(err)
+				Fatal(err)
 			}
-			r.found("another file at "+path, st.Rdev != unix.Mkdev(1, 3))
+			r.Found("another file at "+path, st.Rdev != unix.Mkdev(1, 3))
 		}
 		if info.IsDir() {
-			r.try("create in "+path, open(path+"/x", unix.O_WRONLY|unix.O_CREAT))
+			r.Try("create in "+path, Open(path+"/x", unix.O_WRONLY|unix.O_CREAT))
 		}
-		r.try("remove "+path, remove(path, info.IsDir()))
-		r.try("rename "+path, os.Rename(path, path+".old"))
-		r.try("rename over "+path, os.Rename(mktemp(), path))
-		r.try("umount "+path, unix.Unmount(path, unix.MNT_DETACH))
-		r.try("remount "+path, unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_BIND, ""))
-		r.try("move "+path, unix.Mount(path, "/tmp", "", unix.MS_MOVE, ""))
+		r.Try("remove "+path, remove(path, info.IsDir()))
+		r.Try("rename "+path, os.Rename(path, path+".old"))
+		r.Try("rename over "+path, os.Rename(mktemp(), path))
+		r.Try("umount "+path, unix.Unmount(path, unix.MNT_DETACH))
+		r.Try("remount "+path, unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_BIND, ""))
+		r.Try("move "+path, unix.Mount(path, "/tmp", "", unix.MS_MOVE, ""))
 	}
 }
 
@@ -57,47 +57,55 @@ func mktemp() string {
 	return f.Name()
 }
 
+// Remounts is what must come of remounts.
+var Remounts = Expectation{Errno: "EPERM", Want: map[string]string{"fsconfig": "EPERM|EBADF", "move_mount": "EPERM|EBADF"}}
+
 // remounts tries every way to change what is mounted.
-func remounts(r *report, args []string) {
+func remounts(r *Report, args []string) {
 	dir, err := os.MkdirTemp("", "mount")
 	if err != nil {
-		fatal(err)
+		Fatal(err)
 	}
 	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
 	for _, d := range []string{a, b} {
 		if err := os.Mkdir(d, 0o700); err != nil {
-			fatal(err)
+			Fatal(err)
 		}
 	}
 	for _, fs := range []string{"tmpfs", "proc", "sysfs", "mqueue", "devpts", "cgroup2", "overlay", "ramfs", "fuse", "ext4"} {
 		options := map[string]string{"overlay": "lowerdir=" + a + ":" + b, "fuse": "fd=0,rootmode=40000,user_id=0,group_id=0"}[fs]
-		r.try("mount "+fs, unix.Mount("none", a, fs, 0, options))
+		r.Try("mount "+fs, unix.Mount("none", a, fs, 0, options))
 	}
-	r.try("bind", unix.Mount("/", b, "", unix.MS_BIND, ""))
-	r.try("remount", unix.Mount("", b, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
-	r.try("share", unix.Mount("", b, "", unix.MS_SHARED, ""))
-	r.try("umount", unix.Unmount(b, unix.MNT_DETACH))
+	r.Try("bind", unix.Mount("/", b, "", unix.MS_BIND, ""))
+	r.Try("remount", unix.Mount("", b, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
+	r.Try("share", unix.Mount("", b, "", unix.MS_SHARED, ""))
+	r.Try("umount", unix.Unmount(b, unix.MNT_DETACH))
 	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
-	r.try("fsopen", err)
-	r.try("fsconfig", unix.FsconfigCreate(fs))
+	r.Try("fsopen", err)
+	r.Try("fsconfig", unix.FsconfigCreate(fs))
 	mnt, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
-	r.try("fsmount", err)
-	r.try("move_mount", unix.MoveMount(mnt, "", unix.AT_FDCWD, b, unix.MOVE_MOUNT_F_EMPTY_PATH))
+	r.Try("fsmount", err)
+	r.Try("move_mount", unix.MoveMount(mnt, "", unix.AT_FDCWD, b, unix.MOVE_MOUNT_F_EMPTY_PATH))
 	_, err = unix.OpenTree(unix.AT_FDCWD, b, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	r.try("open_tree", err)
+	r.Try("open_tree", err)
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOEXEC}
-	r.try("mount_setattr", unix.MountSetattr(unix.AT_FDCWD, b, 0, &attr))
+	r.Try("mount_setattr", unix.MountSetattr(unix.AT_FDCWD, b, 0, &attr))
 	for _, path := range args {
-		r.try("umount "+path, unix.Unmount(path, unix.MNT_DETACH))
-		r.try("remount rw "+path, unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_BIND, ""))
-		r.try("move "+path, unix.Mount(path, a, "", unix.MS_MOVE, ""))
+		r.Try("umount "+path, unix.Unmount(path, unix.MNT_DETACH))
+		r.Try("remount rw "+path, unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_BIND, ""))
+		r.Try("move "+path, unix.Mount(path, a, "", unix.MS_MOVE, ""))
 		rw := unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID}
-		r.try("clear flags "+path, unix.MountSetattr(unix.AT_FDCWD, path, 0, &rw))
+		r.Try("clear flags "+path, unix.MountSetattr(unix.AT_FDCWD, path, 0, &rw))
 	}
 }
 
+// Cgroups is what must come of cgroups.
+var Cgroups = Expectation{Want: map[string]string{
+	"a writable file in /sys/fs/cgroup": "no", "a release_agent": "no", "a path above its own cgroup": "no",
+}}
+
 // cgroups looks for a cgroup file to write to, and for what lies above.
-func cgroups(r *report, _ []string) {
+func cgroups(r *Report, _ []string) {
 	writable, agents := 0, 0
 	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
 		if err != nil {
@@ -106,17 +114,17 @@ func cgroups(r *report, _ []string) {
 		if d.Name() == "release_agent" {
 			agents++
 		}
-		if !d.IsDir() && open(path, unix.O_WRONLY) == nil {
+		if !d.IsDir() && Open(path, unix.O_WRONLY) == nil {
 			writable++
 		}
 		return nil
 	})
-	r.found("a writable file in /sys/fs/cgroup", writable > 0)
-	r.found("a release_agent", agents > 0)
-	r.try("make a cgroup", os.Mkdir("/sys/fs/cgroup/x", 0o755))
+	r.Found("a writable file in /sys/fs/cgroup", writable > 0)
+	r.Found("a release_agent", agents > 0)
+	r.Try("make a cgroup", os.Mkdir("/sys/fs/cgroup/x", 0o755))
 	self, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
-		fatal(err)
+		Fatal(err)
 	}
 	above := 0
 	for line := range strings.Lines(string(self)) {
@@ -124,13 +132,13 @@ func cgroups(r *report, _ []string) {
 			above++
 		}
 	}
-	r.found("a path above its own cgroup", above > 0)
+	r.Found("a path above its own cgroup", above > 0)
 	dir, err := os.MkdirTemp("", "cgroup")
 	if err != nil {
-		fatal(err)
+		Fatal(err)
 	}
-	r.try("mount cgroup2", unix.Mount("none", dir, "cgroup2", 0, ""))
+	r.Try("mount cgroup2", unix.Mount("none", dir, "cgroup2", 0, ""))
 	for _, c := range []string{"memory", "devices", "pids", "none,name=x"} {
-		r.try(fmt.Sprintf("mount cgroup %s", c), unix.Mount("none", dir, "cgroup", 0, c))
+		r.Try(fmt.Sprintf("mount cgroup %s", c), unix.Mount("none", dir, "cgroup", 0, c))
 	}
 }

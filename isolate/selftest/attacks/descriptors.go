@@ -1,4 +1,4 @@
-package main
+package attacks
 
 import (
 	"fmt"
@@ -8,8 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Descriptors is what must come of descriptors.
+var Descriptors = Expectation{Want: map[string]string{"inherited": "0 1 2"}}
+
 // descriptors looks for a door that whoever started the program left open.
-func descriptors(r *report, _ []string) {
+func descriptors(r *Report, _ []string) {
 	var inherited []string
 	for fd := range 1024 {
 		// The Go runtime's own descriptors are made with close-on-exec; what came
@@ -18,7 +21,7 @@ func descriptors(r *report, _ []string) {
 			inherited = append(inherited, fmt.Sprint(fd))
 		}
 	}
-	r.fact("inherited", strings.Join(inherited, " "))
+	r.Fact("inherited", strings.Join(inherited, " "))
 	doors, places := 0, 0
 	for fd := range 1024 {
 		at := fmt.Sprintf("/proc/self/fd/%d", fd)
@@ -38,13 +41,13 @@ func descriptors(r *report, _ []string) {
 			}
 		}
 	}
-	r.found("a folder behind a descriptor", doors > 0)
-	r.found("a file of the host behind a descriptor", places > 0)
+	r.Found("a folder behind a descriptor", doors > 0)
+	r.Found("a file of the host behind a descriptor", places > 0)
 	cwd, err := os.Getwd()
-	r.found("a working directory outside", err != nil || !strings.HasPrefix(cwd, "/"))
-	r.fact("cwd", cwd)
+	r.Found("a working directory outside", err != nil || !strings.HasPrefix(cwd, "/"))
+	r.Fact("cwd", cwd)
 	for fd := range 3 {
 		// Descriptors of files of the host's file systems could be reopened.
-		r.try(fmt.Sprintf("write stdin as %d", fd), open(fmt.Sprintf("/proc/self/fd/%d/x", fd), unix.O_WRONLY|unix.O_CREAT))
+		r.Try(fmt.Sprintf("write stdin as %d", fd), Open(fmt.Sprintf("/proc/self/fd/%d/x", fd), unix.O_WRONLY|unix.O_CREAT))
 	}
 }

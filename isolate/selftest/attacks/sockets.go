@@ -1,4 +1,4 @@
-package main
+package attacks
 
 import (
 	"fmt"
@@ -20,17 +20,25 @@ var families = map[string]int{
 
 var types = []int{unix.SOCK_STREAM, unix.SOCK_DGRAM, unix.SOCK_RAW, unix.SOCK_SEQPACKET, unix.SOCK_DCCP, unix.SOCK_PACKET}
 
+// Sockets is what must come of sockets. The filter refuses families; protocols of
+// IP it does not know, and which of these a kernel has is its own affair.
+var Sockets = Expectation{Errno: "EPERM", Want: map[string]string{
+	"usable unix": "ok", "usable inet": "ok", "usable inet6": "ok|EAFNOSUPPORT", "usable netlink": "ok",
+	"ping": Whatever, "SCTP": Whatever, "SCTP seqpacket": Whatever, "DCCP": Whatever, "L2TP": Whatever,
+	"raw ICMPv6": "EPERM|EAFNOSUPPORT", "packet as inet": "EPERM|EAFNOSUPPORT",
+}}
+
 // sockets asks for every kind of socket that is not Unix, TCP, UDP or routing
 // netlink.
-func sockets(r *report, _ []string) {
+func sockets(r *Report, _ []string) {
 	for name, family := range families {
-		r.try(name, socket(uintptr(family)))
+		r.Try(name, socket(uintptr(family)))
 		if err := pair(family); err == nil {
-			r.try(name+" pair", nil)
+			r.Try(name+" pair", nil)
 		}
 	}
 	for protocol := 1; protocol < 32; protocol++ {
-		r.try(fmt.Sprintf("AF_NETLINK %d", protocol), call(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW, uintptr(protocol)))
+		r.Try(fmt.Sprintf("AF_NETLINK %d", protocol), Call(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW, uintptr(protocol)))
 	}
 	for name, s := range map[string][3]uintptr{
 		"raw ICMP":          {unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP},
@@ -48,7 +56,7 @@ func sockets(r *report, _ []string) {
 		"vsock high bits":   {1<<32 | unix.AF_VSOCK, unix.SOCK_STREAM, 0},
 		"netlink high bits": {unix.AF_NETLINK, unix.SOCK_RAW, 1<<32 | unix.NETLINK_KOBJECT_UEVENT},
 	} {
-		r.try(name, call(unix.SYS_SOCKET, s[0], s[1], s[2]))
+		r.Try(name, Call(unix.SYS_SOCKET, s[0], s[1], s[2]))
 	}
 	// What must work, or the rest proves nothing.
 	for name, s := range map[string][3]uintptr{
@@ -57,7 +65,7 @@ func sockets(r *report, _ []string) {
 		"usable inet6":   {unix.AF_INET6, unix.SOCK_DGRAM, 0},
 		"usable netlink": {unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE},
 	} {
-		r.fact(name, outcome(call(unix.SYS_SOCKET, s[0], s[1], s[2])))
+		r.Fact(name, Outcome(Call(unix.SYS_SOCKET, s[0], s[1], s[2])))
 	}
 }
 
@@ -66,7 +74,7 @@ func sockets(r *report, _ []string) {
 func socket(family uintptr) error {
 	var first error
 	for _, kind := range types {
-		err := call(unix.SYS_SOCKET, family, uintptr(kind), 0)
+		err := Call(unix.SYS_SOCKET, family, uintptr(kind), 0)
 		if err == nil {
 			return nil
 		}
@@ -89,12 +97,15 @@ func pair(family int) error {
 	return last
 }
 
+// Filters is what must come of filters.
+var Filters = Expectation{Errno: "EPERM", Want: map[string]string{"usable option": "ok"}}
+
 // filters gives a socket a program. Compiled ones of all users share memory that
 // is soon full (net.core.bpf_jit_limit).
-func filters(r *report, _ []string) {
+func filters(r *Report, _ []string) {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		fatal(err)
+		Fatal(err)
 	}
 	code := [2]unix.SockFilter{{Code: unix.BPF_ALU | unix.BPF_DIV | unix.BPF_K, K: 3}, {Code: unix.BPF_RET | unix.BPF_A}}
 	program := unix.SockFprog{Len: 2, Filter: &code[0]}
@@ -106,7 +117,7 @@ func filters(r *report, _ []string) {
 		"SO_ATTACH_BPF":              {unix.SOL_SOCKET, unix.SO_ATTACH_BPF},
 		"SO_ATTACH_REUSEPORT_EBPF":   {unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_EBPF},
 	} {
-		r.try(name, call(unix.SYS_SETSOCKOPT, uintptr(s), o[0], o[1], pointer(&program), unsafe.Sizeof(program)))
+		r.Try(name, Call(unix.SYS_SETSOCKOPT, uintptr(s), o[0], o[1], Pointer(&program), unsafe.Sizeof(program)))
 	}
-	r.fact("usable option", outcome(unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)))
+	r.Fact("usable option", Outcome(unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)))
 }

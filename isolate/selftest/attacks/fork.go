@@ -1,4 +1,4 @@
-package main
+package attacks
 
 import (
 	"unsafe"
@@ -19,7 +19,7 @@ func fork(flags uintptr) (pid uintptr, errno unix.Errno) {
 
 // inChild makes one system call in a process of its own, so that what it changes
 // is nobody's. clone are flags of clone(2) for the child.
-func inChild(clone, number uintptr, args ...uintptr) error {
+func InChild(clone, number uintptr, args ...uintptr) error {
 	var a [6]uintptr
 	copy(a[:], args)
 	pid, errno := attempt(clone, number, &a)
@@ -53,13 +53,13 @@ func attempt(clone, number uintptr, a *[6]uintptr) (uintptr, unix.Errno) {
 //
 //go:norace
 //go:nosplit
-func idler() (uintptr, unix.Errno) {
+func Idler() (uintptr, unix.Errno) {
 	pid, errno := fork(0)
 	if errno != 0 || pid != 0 {
 		return pid, errno
 	}
 	for {
-		unix.RawSyscall(unix.SYS_PAUSE, 0, 0, 0)
+		unix.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
 	}
 }
 
@@ -68,7 +68,7 @@ func idler() (uintptr, unix.Errno) {
 //
 //go:norace
 //go:nosplit
-func runner() (uintptr, unix.Errno) {
+func Runner() (uintptr, unix.Errno) {
 	pid, errno := fork(0)
 	if errno != 0 || pid != 0 {
 		return pid, errno
@@ -86,7 +86,7 @@ func runner() (uintptr, unix.Errno) {
 //
 //go:norace
 //go:nosplit
-func orphan() (uintptr, unix.Errno) {
+func Orphan() (uintptr, unix.Errno) {
 	pid, errno := fork(0)
 	if errno != 0 || pid != 0 {
 		return pid, errno
@@ -98,4 +98,5 @@ func orphan() (uintptr, unix.Errno) {
 	}
 }
 
-func pointer[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
+// Pointer is an address as system calls take it.
+func Pointer[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }

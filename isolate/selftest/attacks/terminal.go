@@ -1,4 +1,4 @@
-package main
+package attacks
 
 import (
 	"fmt"
@@ -7,13 +7,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Terminal is what must come of terminal.
+var Terminal = Expectation{Errno: "EPERM", Want: map[string]string{
+	"pty": "ok", "open /dev/tty": "ENXIO", "open /dev/console": "ENOENT",
+	"console output": "EPERM|ENOTTY", "steal a terminal": "EPERM|ENOTTY",
+}}
+
 // terminal pushes characters into the input of every terminal that it can find
 // or make.
-func terminal(r *report, _ []string) {
-	r.try("open /dev/tty", open("/dev/tty", unix.O_RDWR))
-	r.try("open /dev/console", open("/dev/console", unix.O_RDWR))
+func terminal(r *Report, _ []string) {
+	r.Try("open /dev/tty", Open("/dev/tty", unix.O_RDWR))
+	r.Try("open /dev/console", Open("/dev/console", unix.O_RDWR))
 	master, slave, err := pty()
-	r.fact("pty", outcome(err))
+	r.Fact("pty", Outcome(err))
 	for fd, name := range map[int]string{0: "stdin", 1: "stdout", 2: "stderr", slave: "slave", master: "master"} {
 		if fd < 0 {
 			continue
@@ -23,11 +29,11 @@ func terminal(r *report, _ []string) {
 			1<<63 | unix.TIOCLINUX: "TIOCLINUX high bits",
 		} {
 			char := [8]byte{'x'}
-			r.try(what+" on "+name, call(unix.SYS_IOCTL, uintptr(fd), request, pointer(&char[0])))
+			r.Try(what+" on "+name, Call(unix.SYS_IOCTL, uintptr(fd), request, Pointer(&char[0])))
 		}
 	}
-	r.try("console output", call(unix.SYS_IOCTL, uintptr(max(slave, 0)), unix.TIOCCONS))
-	r.try("steal a terminal", call(unix.SYS_IOCTL, 0, unix.TIOCSCTTY, 1))
+	r.Try("console output", Call(unix.SYS_IOCTL, uintptr(max(slave, 0)), unix.TIOCCONS))
+	r.Try("steal a terminal", Call(unix.SYS_IOCTL, 0, unix.TIOCSCTTY, 1))
 }
 
 // pty makes a pseudo terminal, the controlling one of a new session.

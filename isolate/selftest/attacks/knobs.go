@@ -1,4 +1,4 @@
-package main
+package attacks
 
 import (
 	"os"
@@ -38,10 +38,10 @@ var switches = []string{
 var own = map[string]bool{"/proc/self/uid_map": true, "/proc/self/gid_map": true, "/proc/self/setgroups": true}
 
 // knobs opens every switch for writing, and then all else that looks like one.
-func knobs(r *report, args []string) {
+func knobs(r *Report, args []string) {
 	for _, path := range switches {
 		if masked(path) {
-			r.fact("masked "+path, true)
+			r.Fact("masked "+path, true)
 			continue
 		}
 		if own[path] {
@@ -50,10 +50,10 @@ func knobs(r *report, args []string) {
 				_, err = f.WriteString("0 0 1\n")
 				f.Close()
 			}
-			r.try("write "+path, err)
+			r.Try("write "+path, err)
 			continue
 		}
-		r.try("open "+path, open(path, unix.O_WRONLY))
+		r.Try("open "+path, Open(path, unix.O_WRONLY))
 	}
 	for _, root := range []string{"/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/tty", "/sys"} {
 		first, count := "", 0
@@ -61,12 +61,12 @@ func knobs(r *report, args []string) {
 			if err != nil || !d.Type().IsRegular() || masked(path) || len(args) > 0 {
 				return nil // the control opens no more than what is listed
 			}
-			if open(path, unix.O_WRONLY) == nil {
+			if Open(path, unix.O_WRONLY) == nil {
 				first, count = path, count+1
 			}
 			return nil
 		})
-		r.found("a writable file in "+root+" "+first, count > 0)
+		r.Found("a writable file in "+root+" "+first, count > 0)
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package attacks
 
 import (
 	"fmt"
@@ -12,45 +12,48 @@ import (
 // jail is a folder to make a root of.
 const jail = "/tmp/jail"
 
+// Escape is what must come of escape.
+var Escape = Expectation{Want: map[string]string{"threads of PID 1 seen": "true"}}
+
 // escape tries to get above the root. Its argument is a file that is on the
 // host and not in here.
-func escape(r *report, args []string) {
+func escape(r *Report, args []string) {
 	top, err := inode("/")
 	if err != nil {
-		fatal(err)
+		Fatal(err)
 	}
 	root, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		fatal(err)
+		Fatal(err)
 	}
 	if err := os.MkdirAll(jail, 0o777); err != nil {
-		fatal(err)
+		Fatal(err)
 	}
 	for _, path := range []string{"/..", "/../../../../..", "/proc/self/root/..", "/proc/self/cwd/../../../..", "/proc/thread-self/root/..",
 		fmt.Sprintf("/proc/self/fd/%d/..", root), "/dev/fd/../../..", "/sys/..", "/tmp/../.."} {
 		got, err := inode(path)
-		r.found("above by "+path, err == nil && got != top)
+		r.Found("above by "+path, err == nil && got != top)
 	}
 	for _, path := range []string{"/proc/1/root", "/proc/1/cwd", "/proc/1/task/1/root", "/proc/1/task/1/cwd", "/proc/1/fd/0", "/proc/1/exe"} {
-		r.try("through "+path, open(path, unix.O_PATH))
-		r.try("through "+path+args[0], open(path+args[0], unix.O_PATH))
+		r.Try("through "+path, Open(path, unix.O_PATH))
+		r.Try("through "+path+args[0], Open(path+args[0], unix.O_PATH))
 	}
 	tasks, _ := filepath.Glob("/proc/1/task/*")
-	r.fact("threads of PID 1 seen", len(tasks) > 0)
+	r.Fact("threads of PID 1 seen", len(tasks) > 0)
 	for _, task := range tasks {
-		if err := open(task+"/root", unix.O_PATH); err == nil {
-			r.try("through another thread's root", nil)
+		if err := Open(task+"/root", unix.O_PATH); err == nil {
+			r.Try("through another thread's root", nil)
 		}
 	}
-	r.try("see "+args[0], open(args[0], unix.O_PATH))
+	r.Try("see "+args[0], Open(args[0], unix.O_PATH))
 	up, err := unix.Openat2(root, "../../..", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC})
 	if err == nil {
 		var st unix.Stat_t
 		err = unix.Fstat(up, &st)
-		r.found("above by a descriptor", err == nil && id(&st) != top)
+		r.Found("above by a descriptor", err == nil && id(&st) != top)
 	}
-	r.try("handle of the root", shocker(root))
-	r.try("chroot out of a chroot", jailbreak(top))
+	r.Try("handle of the root", shocker(root))
+	r.Try("chroot out of a chroot", jailbreak(top))
 }
 
 // A fileID names one file of one file system.
@@ -104,7 +107,7 @@ func shocker(root int) error {
 	*(*uint32)(unsafe.Pointer(&buf[0])) = uint32(size)
 	*(*int32)(unsafe.Pointer(&buf[4])) = handle.Type()
 	copy(buf[8:], handle.Bytes())
-	fd, _, errno := unix.Syscall(unix.SYS_OPEN_BY_HANDLE_AT, uintptr(app), pointer(&buf[0]), unix.O_RDONLY)
+	fd, _, errno := unix.Syscall(unix.SYS_OPEN_BY_HANDLE_AT, uintptr(app), Pointer(&buf[0]), unix.O_RDONLY)
 	if errno != 0 {
 		return errno
 	}

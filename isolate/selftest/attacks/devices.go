@@ -1,4 +1,4 @@
-package main
+package attacks
 
 import (
 	"fmt"
@@ -21,16 +21,16 @@ var disks = map[string][2]uint32{"vda": {254, 0}, "vda1": {254, 1}, "sda": {8, 0
 // devices makes device nodes wherever it can write, and opens those of the
 // host. The arguments are nodes to open that a plan has added; without one it
 // only makes nodes in /tmp.
-func devices(r *report, args []string) {
+func devices(r *Report, args []string) {
 	entries, err := os.ReadDir("/dev")
 	if err != nil {
-		fatal(err)
+		Fatal(err)
 	}
 	var names []string
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	r.fact("/dev", strings.Join(names, " "))
+	r.Fact("/dev", strings.Join(names, " "))
 	dirs := []string{"/tmp", "/var/tmp", "/dev/shm", "/dev", "/"}
 	if len(args) == 0 { // the control, which makes and opens nothing of the host's
 		for name, n := range nodes {
@@ -51,21 +51,21 @@ func devices(r *report, args []string) {
 	}
 	for name := range nodes {
 		if name != "null again" && name != "whatever" {
-			r.try("open /dev/"+name, open("/dev/"+name, unix.O_RDWR))
+			r.Try("open /dev/"+name, Open("/dev/"+name, unix.O_RDWR))
 		}
 	}
 	for name := range disks {
-		r.try("open /dev/"+name, open("/dev/"+name, unix.O_RDONLY))
+		r.Try("open /dev/"+name, Open("/dev/"+name, unix.O_RDONLY))
 	}
 	for _, path := range args {
-		r.try("open added "+path, open(path, unix.O_RDWR))
+		r.Try("open added "+path, Open(path, unix.O_RDWR))
 	}
 }
 
-func (r *report) node(dir, name string, kind uint32, n [2]uint32) {
+func (r *Report) node(dir, name string, kind uint32, n [2]uint32) {
 	path := fmt.Sprintf("%s/%x-%d-%d", dir, kind, n[0], n[1])
 	err := unix.Mknod(path, kind|0o666, int(unix.Mkdev(n[0], n[1])))
-	r.try(fmt.Sprintf("mknod %s in %s", name, dir), err)
+	r.Try(fmt.Sprintf("mknod %s in %s", name, dir), err)
 	if err == nil {
 		_ = unix.Unlink(path)
 	}

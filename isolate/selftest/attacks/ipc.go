@@ -1,7 +1,6 @@
-package main
+package attacks
 
 import (
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -18,7 +17,7 @@ type meeting int
 func newMeeting(args []string) meeting {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
-		fatal(err)
+		Fatal(err)
 	}
 	return meeting(n)
 }
@@ -27,53 +26,72 @@ func (m meeting) name() string { return "gilliam-attack-" + strconv.Itoa(int(m))
 
 // privateIPC makes all that a meeting needs, open to everyone, and waits. With
 // "remove" as its second argument it removes them.
-func privateIPC(r *report, args []string) {
+func privateIPC(r *Report, args []string) {
 	m := newMeeting(args)
 	unix.Umask(0)
 	if len(args) > 1 {
 		m.remove()
 		return
 	}
-	l, err := net.Listen("unix", "@"+m.name())
-	if err != nil {
-		fatal(err)
+	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Bind(s, m.address())
 	}
-	defer l.Close()
+	if err == nil {
+		err = unix.Listen(s, 8)
+	}
+	if err != nil {
+		Fatal(err)
+	}
 	_, errno := m.get(unix.SYS_SHMGET, 4096, 0o666|unix.IPC_CREAT)
-	r.fact("shm", errno)
+	r.Fact("shm", errno)
 	_, errno = m.get(unix.SYS_MSGGET, 0o666|unix.IPC_CREAT, 0)
-	r.fact("msg", errno)
+	r.Fact("msg", errno)
 	_, errno = m.get(unix.SYS_SEMGET, 1, 0o666|unix.IPC_CREAT)
-	r.fact("sem", errno)
+	r.Fact("sem", errno)
 	_, err = m.queue(unix.O_CREAT | unix.O_RDWR)
-	r.fact("mqueue", outcome(err))
-	r.fact("file", outcome(os.WriteFile("/dev/shm/"+m.name(), []byte("private"), 0o666)))
-	r.print()
-	rest()
+	r.Fact("mqueue", Outcome(err))
+	r.Fact("file", Outcome(os.WriteFile("/dev/shm/"+m.name(), []byte("private"), 0o666)))
+	r.Print()
+	Rest()
 }
 
+// IPC is what must come of ipc.
+var IPC = Expectation{Want: map[string]string{
+	"abstract socket": "ECONNREFUSED", "shm": "ENOENT", "msg": "ENOENT", "sem": "ENOENT", "mqueue": "ENOENT", "file in /dev/shm": "ENOENT",
+	"listed shm": "no", "listed msg": "no", "listed sem": "no", "listed mqueue": "ENOENT", "listed socket": "no",
+}}
+
 // ipc looks for what a private-ipc outside has made.
-func ipc(r *report, args []string) {
+func ipc(r *Report, args []string) {
 	m := newMeeting(args)
-	c, err := net.Dial("unix", "@"+m.name())
-	r.try("abstract socket", err)
-	if err == nil {
-		c.Close()
-	}
+	r.Try("abstract socket", m.connect())
 	r.tryGet("shm", m, unix.SYS_SHMGET, 0)
 	r.tryGet("msg", m, unix.SYS_MSGGET, 0)
 	r.tryGet("sem", m, unix.SYS_SEMGET, 0)
-	_, err = m.queue(unix.O_RDWR)
-	r.try("mqueue", err)
-	r.try("file in /dev/shm", open("/dev/shm/"+m.name(), unix.O_RDWR))
+	_, err := m.queue(unix.O_RDWR)
+	r.Try("mqueue", err)
+	r.Try("file in /dev/shm", Open("/dev/shm/"+m.name(), unix.O_RDWR))
 	for _, kind := range []string{"shm", "msg", "sem"} {
 		b, err := os.ReadFile("/proc/sysvipc/" + kind)
-		r.found("listed "+kind, err == nil && strings.Count(string(b), "\n") > 1)
+		r.Found("listed "+kind, err == nil && strings.Count(string(b), "\n") > 1)
 	}
 	_, err = os.Stat("/dev/mqueue/" + m.name())
-	r.try("listed mqueue", err)
+	r.Try("listed mqueue", err)
 	b, err := os.ReadFile("/proc/net/unix")
-	r.found("listed socket", err == nil && strings.Contains(string(b), m.name()))
+	r.Found("listed socket", err == nil && strings.Contains(string(b), m.name()))
+}
+
+// address is that of the abstract socket (unix(7)).
+func (m meeting) address() unix.Sockaddr { return &unix.SockaddrUnix{Name: "@" + m.name()} }
+
+func (m meeting) connect() error {
+	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	return unix.Connect(s, m.address())
 }
 
 func (m meeting) get(number, a, b uintptr) (uintptr, unix.Errno) {
@@ -81,11 +99,11 @@ func (m meeting) get(number, a, b uintptr) (uintptr, unix.Errno) {
 	return id, errno
 }
 
-func (r *report) tryGet(name string, m meeting, number, flags uintptr) {
+func (r *Report) tryGet(name string, m meeting, number, flags uintptr) {
 	if _, errno := m.get(number, flags, 0); errno != 0 {
-		r.try(name, errno)
+		r.Try(name, errno)
 	} else {
-		r.try(name, nil)
+		r.Try(name, nil)
 	}
 }
 
@@ -114,10 +132,10 @@ func (m meeting) remove() {
 		if get == unix.SYS_SEMGET {
 			command = [3]uintptr{id, 0, unix.IPC_RMID}
 		}
-		_ = call(ctl, command[0], command[1], command[2])
+		_ = Call(ctl, command[0], command[1], command[2])
 	}
 	if name, err := unix.BytePtrFromString(m.name()); err == nil {
-		_ = call(unix.SYS_MQ_UNLINK, uintptr(unsafe.Pointer(name)))
+		_ = Call(unix.SYS_MQ_UNLINK, uintptr(unsafe.Pointer(name)))
 	}
 	_ = os.Remove("/dev/shm/" + m.name())
 }

@@ -1,0 +1,5 @@
+//go:build !amd64
+
+package attacks
+
+var ofArch []forbidden
