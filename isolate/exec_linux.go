@@ -231,10 +231,18 @@ func (x *Execution) answer(err error) {
 
 // endExecs ends every execution with the sandbox.
 func (s *Sandbox) endExecs() {
+	s.endCommands(ErrEnded)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, x := range s.execs {
-		x.finish(Exit{Code: 128 + int(syscall.SIGKILL), Signal: int(syscall.SIGKILL), Err: ErrEnded})
-	}
 	s.execs = nil
+}
+
+// endCommands ends every execution that there is, for a reason.
+func (s *Sandbox) endCommands(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, x := range s.execs {
+		x.finish(Exit{Code: 128 + int(syscall.SIGKILL), Signal: int(syscall.SIGKILL), Err: why})
+		delete(s.execs, id)
+	}
 }

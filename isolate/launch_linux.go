@@ -22,6 +22,23 @@ import (
 type IO struct {
 	Stdout *os.File
 	Stderr *os.File
+
+	// Keep is for a sandbox that outlives the engine; Stdout and Stderr are then
+	// not looked at. Nil means that the sandbox ends with the hypervisor.
+	Keep *Keep
+}
+
+// Keep is where a sandbox that outlives the engine keeps what the next one needs
+// to take it over, with [Engine.Adopt], and what its program writes.
+type Keep struct {
+	// Dir is a folder of the host's for this sandbox alone. The log in it is that
+	// of all sandboxes that it was given for, one after the other.
+	Dir string
+
+	// Segment is the most bytes of each of the log's two segments, and Rate how
+	// many bytes of output a second are kept; 0 is no limit. What is beyond is
+	// dropped and counted.
+	Segment, Rate int64
 }
 
 // handshakeTimeout bounds the time in which sandbox-init sets itself up.
@@ -33,6 +50,18 @@ const handshakeTimeout = 20 * time.Second
 func (e *Engine) Launch(ctx context.Context, p Plan, stdio IO) (_ *Sandbox, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	var kept *keep
+	if stdio.Keep != nil {
+		if kept, stdio, err = newKeep(*stdio.Keep); err != nil {
+			return nil, fmt.Errorf("sandbox %s: %w", p.ID, err)
+		}
+		defer func() {
+			stdio.close()
+			if err != nil {
+				kept.close()
+			}
+		}()
 	}
 	ours, theirs, err := socketPair()
 	if err != nil {
@@ -53,7 +82,7 @@ func (e *Engine) Launch(ctx context.Context, p Plan, stdio IO) (_ *Sandbox, err 
 
 	s := &Sandbox{
 		id: p.ID, process: child.process, control: ours, cgroup: cg, plan: p, host: e.host, done: make(chan struct{}),
-		execs: make(map[uint32]*Execution),
+		execs: make(map[uint32]*Execution), keep: kept, child: true,
 	}
 	if err := errors.Join(cgErr, child.err); err != nil {
 		return nil, errors.Join(fmt.Errorf("sandbox %s: %w", p.ID, err), s.abandon())
@@ -192,7 +221,7 @@ func (e *Engine) admit(ctx context.Context, s *Sandbox, p Plan) error {
 	if err != nil {
 		return err
 	}
-	if err := wire.Write(s.control, wire.KindSetup, e.setup(p, filter).Append(nil)); err != nil {
+	if err := s.tellSetup(e.setup(p, filter)); err != nil {
 		return fmt.Errorf("tell sandbox-init: %w", err)
 	}
 	kind, body, err := wire.Read(s.control, wire.MaxReply)
@@ -203,6 +232,20 @@ func (e *Engine) admit(ctx context.Context, s *Sandbox, p Plan) error {
 		return err
 	}
 	return s.control.SetDeadline(time.Time{})
+}
+
+// tellSetup sends the setup, and with it the files of a sandbox that is kept.
+func (s *Sandbox) tellSetup(setup *wire.Setup) error {
+	if s.keep == nil {
+		return wire.Write(s.control, wire.KindSetup, setup.Append(nil))
+	}
+	files, sent, err := s.keep.files()
+	if err != nil {
+		return err
+	}
+	defer sent()
+	setup.Keep = wire.Keep{On: true, Segment: uint64(s.keep.limits.Segment), Rate: uint64(s.keep.limits.Rate)}
+	return writeFiles(s.control, wire.Frame(wire.KindSetup, setup.Append(nil)), files)
 }
 
 // started reads sandbox-init's answer to its setup: the program's pid in the

@@ -1,7 +1,10 @@
 package isolate
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -18,18 +21,22 @@ import (
 // safe for concurrent use.
 type Sandbox struct {
 	id      string
-	process *os.Process // sandbox-init
-	control *net.UnixConn
+	process *os.Process // sandbox-init; nil when it had ended before it was adopted
+	child   bool        // it is our child
+	keep    *keep       // nil when the sandbox ends with the hypervisor
 	cgroup  cgroups.Manager
 	plan    Plan
 	host    Host
 	program int // the program's pid as sandbox-init said it, in the sandbox
 
-	write sync.Mutex // one frame at a time on control
+	write   sync.Mutex // one frame at a time on control
+	control *net.UnixConn
 
 	mu       sync.Mutex
 	execs    map[uint32]*Execution // nil when the sandbox has ended
 	lastExec uint32
+
+	left bool // by Leave; guarded by write
 
 	exit Exit // written before done is closed
 	done chan struct{}
@@ -38,8 +45,13 @@ type Sandbox struct {
 // ID is the sandbox's, from its plan.
 func (s *Sandbox) ID() string { return s.id }
 
-// PID is sandbox-init's on the host.
-func (s *Sandbox) PID() int { return s.process.Pid }
+// PID is sandbox-init's on the host; 0 when it had ended before it was adopted.
+func (s *Sandbox) PID() int {
+	if s.process == nil {
+		return 0
+	}
+	return s.process.Pid
+}
 
 // Plan is what the sandbox was launched by.
 func (s *Sandbox) Plan() Plan { return s.plan }
@@ -68,10 +80,22 @@ func (s *Sandbox) send(kind wire.Kind, body []byte, files []*os.File) error {
 	}
 	s.write.Lock()
 	defer s.write.Unlock()
+	if s.control == nil {
+		return ErrEnded
+	}
 	// A sandbox-init that does not read must not block the caller.
 	if err := s.control.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
 		return ErrEnded
 	}
+	err := writeFiles(s.control, wire.Frame(kind, body), files)
+	if err != nil {
+		return fmt.Errorf("tell sandbox %s: %w", s.id, err)
+	}
+	return nil
+}
+
+// writeFiles writes a frame, and files with its first byte (unix(7), SCM_RIGHTS).
+func writeFiles(conn *net.UnixConn, frame []byte, files []*os.File) error {
 	var rights []byte
 	if len(files) > 0 {
 		fds := make([]int, len(files))
@@ -80,21 +104,19 @@ func (s *Sandbox) send(kind wire.Kind, body []byte, files []*os.File) error {
 		}
 		rights = unix.UnixRights(fds...)
 	}
-	frame := wire.Frame(kind, body)
-	n, _, err := s.control.WriteMsgUnix(frame, rights, nil)
+	n, _, err := conn.WriteMsgUnix(frame, rights, nil)
 	if err == nil && n < len(frame) {
-		_, err = s.control.Write(frame[n:])
+		_, err = conn.Write(frame[n:])
 	}
-	if err != nil {
-		return fmt.Errorf("tell sandbox %s: %w", s.id, err)
-	}
-	return nil
+	return err
 }
 
 // Kill ends every process of the sandbox with SIGKILL, whatever they do. It does
 // not wait; [Sandbox.Wait] does.
 func (s *Sandbox) Kill() {
-	_ = s.process.Kill()
+	if s.process != nil {
+		_ = s.process.Kill()
+	}
 	killCgroup(s.cgroup)
 }
 
@@ -116,57 +138,127 @@ func (s *Sandbox) Destroy() error {
 	return nil
 }
 
+// Leave lets go of a kept sandbox, which goes on without us. Its methods and
+// what waits for it see it as it is and hear nothing more of it: it is for a
+// hypervisor that ends.
+func (s *Sandbox) Leave() {
+	s.write.Lock()
+	defer s.write.Unlock()
+	s.left = true
+	if s.control != nil {
+		s.control.Close()
+	}
+}
+
 // supervise hears how the program ended, makes sure that nothing of the sandbox
 // is left, and closes done. The control socket closes when sandbox-init ends;
 // one that closes it early, or talks nonsense, is killed.
 func (s *Sandbox) supervise() {
+	exited, reported := s.hearAll()
+	if s.leaving() {
+		s.keep.close()
+		if s.child {
+			_, _ = s.process.Wait() // whoever has it now, it is our child to reap
+		}
+		return
+	}
 	defer close(s.done)
 	defer s.endExecs()
-	status, reported := s.hear()
-	_ = s.process.Kill()
-	killCgroup(s.cgroup)
-	state, err := s.process.Wait()
-	s.control.Close()
+	s.Kill()
+	state, err := s.awaitProcess()
+	if s.control != nil {
+		s.control.Close()
+	}
 	s.exit = Exit{At: time.Now()}
+	if s.keep != nil {
+		s.exit.LogErr = s.keep.drain()
+		s.keep.close()
+		if !reported {
+			if o, err := s.keep.outcome(); err == nil && o.Kind == wire.KindExited {
+				exited, reported = o.Exited, validStatus(o.Exited.Status)
+			}
+		}
+	}
 	if oom, err := s.cgroup.OOMKillCount(); err == nil && oom > 0 {
 		s.exit.OOMKilled = true
 	}
+	s.exit.conclude(exited, reported, state, err)
+}
+
+// conclude says how the program ended by what was reported of it, or else by how
+// sandbox-init ended.
+func (e *Exit) conclude(exited wire.Exited, reported bool, state *os.ProcessState, err error) {
 	switch {
 	case reported:
-		s.exit.set(status)
-	case err != nil:
-		s.exit.Code, s.exit.Err = 255, fmt.Errorf("wait for sandbox-init: %w", err)
-	default:
-		if ws, ok := state.Sys().(syscall.WaitStatus); ok {
-			s.exit.set(ws)
+		e.set(syscall.WaitStatus(exited.Status))
+		if at := time.Unix(0, exited.Time); at.Before(e.At) {
+			e.At = at
 		}
-		if !s.exit.OOMKilled { // which ends PID 1 too, where the kernel kills the whole cgroup
-			s.exit.Err = fmt.Errorf("sandbox-init ended without a report (%v)", state)
+	case err != nil:
+		e.Code, e.Err = 255, fmt.Errorf("wait for sandbox-init: %w", err)
+	default:
+		// Whatever ended PID 1 has ended the program with SIGKILL, as the OOM killer
+		// does where the kernel kills the whole cgroup.
+		e.Signal, e.Code = int(syscall.SIGKILL), 128+int(syscall.SIGKILL)
+		if !e.OOMKilled {
+			e.Err = errors.New("sandbox-init was killed, and the program with it")
+			if state != nil {
+				e.Err = fmt.Errorf("sandbox-init ended without a report (%v)", state)
+			}
 		}
 	}
 }
 
-// hear handles what sandbox-init says until the program's exit status. It is
+func (s *Sandbox) leaving() bool {
+	s.write.Lock()
+	defer s.write.Unlock()
+	return s.left
+}
+
+// hearAll is hear for as long as sandbox-init lives: one that has hung up, since
+// we were slow to read, is called again.
+func (s *Sandbox) hearAll() (wire.Exited, bool) {
+	for s.control != nil {
+		exited, reported, err := s.hear()
+		if reported || s.keep == nil || !errors.Is(err, io.EOF) || s.leaving() {
+			return exited, reported
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+		err = s.reconnect(ctx)
+		cancel()
+		if err != nil {
+			break
+		}
+		s.endCommands(ErrEnded)
+	}
+	return wire.Exited{}, false
+}
+
+// hear handles what sandbox-init says until the program's exit status. It returns
 // false when the socket closed without one, or when what came made no sense.
-func (s *Sandbox) hear() (syscall.WaitStatus, bool) {
+func (s *Sandbox) hear() (exited wire.Exited, reported bool, err error) {
 	for {
 		kind, body, err := wire.Read(s.control, wire.MaxReply)
 		if err != nil {
-			return 0, false
+			return exited, false, err
 		}
 		switch kind {
 		case wire.KindExited:
-			n, err := wire.DecodeNumber(body)
-			status := syscall.WaitStatus(n)
-			return status, err == nil && (status.Exited() || status.Signaled())
+			err := exited.Decode(body)
+			return exited, err == nil && validStatus(exited.Status), err
 		case wire.KindExecStarted, wire.KindExecFailed, wire.KindExecExited:
 			if !s.heard(kind, body) {
-				return 0, false
+				return exited, false, wire.ErrMalformed
 			}
 		default:
-			return 0, false
+			return exited, false, wire.ErrMalformed
 		}
 	}
+}
+
+func validStatus(n uint32) bool {
+	status := syscall.WaitStatus(n)
+	return status.Exited() || status.Signaled()
 }
 
 // set takes over a wait status (wait(2)).

@@ -211,6 +211,7 @@ var initNeeds = []string{
 	"setsid", "setgroups", "setgid", "setuid", "chdir", "execve", "exit", "exit_group", "futex", "mmap", "munmap", "madvise",
 	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "getpid", "gettid", "tgkill", "nanosleep", "sched_yield",
 	"prctl", "prlimit64", "epoll_create1", "epoll_ctl", "epoll_pwait", "eventfd2", "umask",
+	"ppoll", "accept4", "getsockopt", "sendmsg", "ioctl", "splice", "pread64", "pwrite64", "ftruncate", "fdatasync", "lseek", "clock_gettime",
 }
 
 // lacks is the first system call that sandbox-init needs and f does not allow

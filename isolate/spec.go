@@ -132,7 +132,11 @@ type Exit struct {
 	// Err is set when the program was never executed or the sandbox broke.
 	Err error
 
-	// At is when the hypervisor saw the end.
+	// LogErr is set when some of the output of a kept sandbox may be missing from
+	// its log.
+	LogErr error
+
+	// At is when it ended.
 	At time.Time
 }
 

@@ -11,8 +11,11 @@
 // on the seccomp filter for all of its threads, and forks the program. Further
 // commands are forked later, from the same thread.
 //
-// When the control socket closes, the hypervisor is gone and sandbox-init
-// exits; the kernel then kills all that is left in the pid namespace.
+// When the control socket closes, the hypervisor is gone. A sandbox that is not
+// kept ends with it: sandbox-init exits, and the kernel kills all that is left in
+// the pid namespace. A kept one goes on: sandbox-init moves what the program
+// writes to the log, as it always has, listens for the next hypervisor, and
+// leaves word of how the program ended.
 //
 // It is small because every sandbox pays for it: no os, no fmt, no net.
 package main

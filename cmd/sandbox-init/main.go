@@ -9,8 +9,10 @@ import (
 	"github.com/gilliam/hypervisor/isolate/wire"
 )
 
-// control is the socket to the hypervisor.
-const control = fd(3)
+// control is the socket to the hypervisor: first the one it was started with,
+// then, if the sandbox outlives that one, the one that connected last. It is -1
+// when there is none.
+var control = fd(3)
 
 // Exit codes of sandbox-init itself. Nobody but the hypervisor's log reads them.
 const (
@@ -35,34 +37,71 @@ func main() {
 	// It was executed as a number in /proc/self/fd.
 	name := []byte("sandbox-init\x00")
 	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
-	setup, err := receive()
+	setup, files, err := receive()
 	if err != nil {
 		unix.Exit(exitOrphan)
 	}
-	pid, failed := start(setup)
+	var keep *keeper
+	if setup.Keep.On {
+		if keep, err = newKeeper(setup.Keep, files); err != nil {
+			say(wire.KindFailed, failure("open log", err).Append(nil))
+			unix.Exit(exitFailed)
+		}
+	}
+	pid, failed := start(setup, keep)
 	if failed != nil {
-		_ = wire.Write(control, wire.KindFailed, failed.Append(nil))
+		body := failed.Append(nil)
+		keep.record(wire.KindFailed, body, true)
+		say(wire.KindFailed, body)
 		unix.Exit(exitFailed)
 	}
-	if wire.Write(control, wire.KindStarted, wire.AppendNumber(nil, uint32(pid))) != nil {
+	if !say(wire.KindStarted, wire.AppendNumber(nil, uint32(pid))) && keep == nil {
 		unix.Exit(exitOrphan)
 	}
-	status := serve(setup, pid)
-	_ = wire.Write(control, wire.KindExited, wire.AppendNumber(nil, uint32(status)))
+	exited := serve(setup, pid, keep)
+	body := exited.Append(nil)
+	keep.record(wire.KindExited, body, control >= 0)
+	say(wire.KindExited, body)
 	unix.Exit(exitOK)
 }
 
-// receive reads the one Setup.
-func receive() (*wire.Setup, error) {
+// say tells the hypervisor something, if there is one that listens: one that
+// does not take it is given up.
+func say(kind wire.Kind, body []byte) bool {
+	if control < 0 {
+		return false
+	}
+	frame := wire.Frame(kind, body)
+	for {
+		n, err := unix.SendmsgN(int(control), frame, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err == unix.EINTR {
+			continue
+		}
+		if err == nil && n == len(frame) {
+			return true
+		}
+		hangUp()
+		return false
+	}
+}
+
+// hangUp ends the connection to the hypervisor.
+func hangUp() {
+	_ = unix.Close(int(control))
+	control = -1
+}
+
+// receive reads the one Setup and the files that come with it.
+func receive() (*wire.Setup, []int, error) {
 	r, err := readRequest(wire.MaxSetup)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if r.kind != wire.KindSetup {
-		return nil, wire.ErrMalformed
+		return nil, nil, wire.ErrMalformed
 	}
 	setup := new(wire.Setup)
-	return setup, setup.Decode(r.body)
+	return setup, r.files, setup.Decode(r.body)
 }
 
 // An fd is a file descriptor to read and write with plain system calls.

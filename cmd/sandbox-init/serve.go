@@ -62,64 +62,72 @@ func (r request) close() {
 	}
 }
 
-// An ended is a child that has ended.
-type ended struct {
-	pid    int
-	status unix.WaitStatus
-}
-
 // A running command is what the hypervisor calls by a number.
 type running map[uint32]int // to its pid
 
-// serve does what the hypervisor says until the program, pid, has ended, and
-// returns its wait status. It forks, and so must be called, on the first thread:
-// the one whose bounding set, namespaces and keyring are the sandbox's.
-func serve(setup *wire.Setup, pid int) unix.WaitStatus {
-	requests, children := make(chan request), make(chan ended)
-	// Both owned by serve: they end with the process.
-	go listen(requests)
-	go reap(children)
+// serve does what the hypervisor says and moves what is written to the log until
+// the program, pid, has ended, and returns how. It forks, and so must be called,
+// on the first thread: the one whose bounding set, namespaces and keyring are the
+// sandbox's.
+func serve(setup *wire.Setup, pid int, keep *keeper) *wire.Exited {
+	var children [2]int
+	if unix.Pipe2(children[:], unix.O_CLOEXEC) != nil {
+		unix.Exit(exitFailed)
+	}
+	// Owned by serve: it ends with the last child or the process.
+	go reap(fd(children[1]))
+	reaped := fd(children[0])
 	commands := running{}
 	for {
-		select {
-		case r := <-requests:
-			commands.do(r, setup, pid)
-			r.close()
-		case child := <-children:
+		if control < 0 && keep == nil {
+			unix.Exit(exitOrphan)
+		}
+		ready := wait(int(reaped), keep)
+		if keep != nil {
+			ready.pump(keep)
+		}
+		if ready.has(onChild) {
+			child, ok := readChild(reaped)
+			if !ok {
+				unix.Exit(exitFailed) // the program is a child until it is reported
+			}
 			if child.pid == pid {
-				return child.status
+				exited := &wire.Exited{Status: uint32(child.status), Time: child.time}
+				keep.end(reaped, commands)
+				return exited
 			}
 			commands.exited(child)
 		}
+		if ready.has(onControl) {
+			r, err := readRequest(wire.MaxSetup)
+			if err != nil {
+				commands.orphan(keep)
+				continue
+			}
+			commands.do(r, setup, pid)
+			r.close()
+		}
+		if ready.has(onListener) {
+			if conn := keep.accept(pid); conn >= 0 {
+				if control >= 0 {
+					commands.orphan(keep)
+				}
+				control = fd(conn)
+			}
+		}
 	}
 }
 
-// listen passes on what the hypervisor sends, and ends the sandbox when it is
-// gone.
-func listen(requests chan<- request) {
-	for {
-		r, err := readRequest(wire.MaxSetup)
-		if err != nil {
-			unix.Exit(exitOrphan)
-		}
-		requests <- r
+// orphan is the end of the hypervisor, and with it of the sandbox unless it is
+// kept. The commands that it ran have nobody left who waits for them.
+func (c running) orphan(keep *keeper) {
+	if keep == nil {
+		unix.Exit(exitOrphan)
 	}
-}
-
-// reap collects every child that ends, the sandbox's orphans included.
-func reap(children chan<- ended) {
-	for {
-		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, 0, nil)
-		switch err {
-		case nil:
-			children <- ended{pid, status}
-		case unix.EINTR:
-		default:
-			// The program is a child until it is reported, and then we exit.
-			children <- ended{0, 0}
-			return
-		}
+	hangUp()
+	for id, pid := range c {
+		signal(pid, uint32(unix.SIGHUP))
+		delete(c, id)
 	}
 }
 
@@ -138,12 +146,12 @@ func (c running) do(r request, setup *wire.Setup, program int) {
 		pid, failed := c.exec(&x, r.files, setup)
 		if failed != nil {
 			report := wire.ExecFailed{ID: x.ID, Failed: *failed}
-			_ = wire.Write(control, wire.KindExecFailed, report.Append(nil))
+			say(wire.KindExecFailed, report.Append(nil))
 			return
 		}
 		c[x.ID] = pid
 		number := wire.ExecNumber{ID: x.ID, Number: uint32(pid)}
-		_ = wire.Write(control, wire.KindExecStarted, number.Append(nil))
+		say(wire.KindExecStarted, number.Append(nil))
 	case wire.KindExecSignal:
 		var n wire.ExecNumber
 		if n.Decode(r.body) != nil {
@@ -179,7 +187,7 @@ func (c running) exited(child ended) {
 		if pid == child.pid {
 			delete(c, id)
 			number := wire.ExecNumber{ID: id, Number: uint32(child.status)}
-			_ = wire.Write(control, wire.KindExecExited, number.Append(nil))
+			say(wire.KindExecExited, number.Append(nil))
 		}
 	}
 }

@@ -14,7 +14,7 @@ var eof = io.EOF
 
 // start turns this process into PID 1 of the sandbox that s describes, and runs
 // the program. It returns the program's pid, or the step that failed.
-func start(s *wire.Setup) (int, *wire.Failed) {
+func start(s *wire.Setup, keep *keeper) (int, *wire.Failed) {
 	steps := []struct {
 		name string
 		do   func(*wire.Setup) error
@@ -43,6 +43,7 @@ func start(s *wire.Setup) (int, *wire.Failed) {
 			return 0, failure(step.name, err)
 		}
 	}
+	keep.record(wire.KindStarting, nil, true)
 	return run(program{args: s.Args, env: s.Env, dir: s.Dir, uid: s.UID, gid: s.GID, caps: ambient(s), files: []uintptr{0, 1, 2}})
 }
 

@@ -4,7 +4,8 @@
 // Every message is a frame: a 4-byte little-endian length of what follows, one
 // byte of [Kind], and the body. The hypervisor sends one [Setup] and then
 // [Signal]s; sandbox-init answers the Setup with [Started] or [Failed] and ends
-// with [Exited].
+// with [Exited]. A hypervisor that takes over a sandbox connects to the socket
+// that sandbox-init listens on, and hears an [Adopted] first.
 //
 //	wire.Write(conn, wire.KindSetup, setup.Append(nil))
 //	kind, body, err := wire.Read(conn, wire.MaxReply)

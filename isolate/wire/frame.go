@@ -15,7 +15,7 @@ const (
 	KindSignal  Kind = 2 // hypervisor: signal the program's process group, a Number
 	KindStarted Kind = 3 // sandbox-init: the program was executed; a Number, its pid
 	KindFailed  Kind = 4 // sandbox-init: a step failed; a Failed
-	KindExited  Kind = 5 // sandbox-init: the program ended; a Number, its wait status
+	KindExited  Kind = 5 // sandbox-init: the program ended; an Exited
 
 	// Further commands, each under a number that the hypervisor chose.
 	KindExec        Kind = 6  // hypervisor: run a command, an Exec; its stdin, stdout and stderr come along
@@ -23,16 +23,23 @@ const (
 	KindExecStarted Kind = 8  // sandbox-init: it was executed; an ExecNumber, its pid
 	KindExecFailed  Kind = 9  // sandbox-init: it could not be executed; an ExecFailed
 	KindExecExited  Kind = 10 // sandbox-init: it ended; an ExecNumber, its wait status
+
+	// A sandbox that outlives its hypervisor.
+	KindAdopted  Kind = 11 // sandbox-init, to who connects: an Adopted; the read ends of the pipes come along
+	KindStarting Kind = 12 // in the outcome file only: the program is about to be executed; no body
 )
 
-// Version of the protocol. It is the first byte of a Setup.
+// Version of the protocol. It is the first byte of a Setup and of an Adopted: a
+// hypervisor may find a sandbox-init that an older one has started. What is added
+// later comes at the end of a message, and the other side is asked for it only
+// when its version has it.
 const Version = 1
 
 // Bounds of one frame's body, in bytes, and of the files that come with it.
 const (
 	MaxSetup = 16 << 20 // what sandbox-init reads
 	MaxReply = 4 << 10  // what the hypervisor reads
-	MaxFiles = 3
+	MaxFiles = 6
 )
 
 var (

@@ -16,7 +16,21 @@ type Setup struct {
 	Args     []string
 	Env      []string
 	Dir      string
+	Keep     Keep
 }
+
+// Keep makes the sandbox outlive its hypervisor. The files that come with the
+// Setup are then, in this order: a listening Unix socket, the outcome file, the
+// read ends of the pipes that are the program's stdout and stderr, and the two
+// segments of package output.
+type Keep struct {
+	On      bool
+	Segment uint64 // bytes, at most, of each segment
+	Rate    uint64 // bytes of output a second; 0: no limit
+}
+
+// KeepFiles is how many files come with a Setup that says Keep.
+const KeepFiles = 6
 
 // An Rlimit is one limit of setrlimit(2).
 type Rlimit struct {
@@ -46,6 +60,9 @@ func (s *Setup) Append(b []byte) []byte {
 	e.strs(s.Args)
 	e.strs(s.Env)
 	e.str(s.Dir)
+	e.flag(s.Keep.On)
+	e.num(s.Keep.Segment)
+	e.num(s.Keep.Rate)
 	return e.b
 }
 
@@ -71,6 +88,7 @@ func (s *Setup) Decode(b []byte) error {
 	s.Args = d.strs()
 	s.Env = d.strs()
 	s.Dir = d.str()
+	s.Keep = Keep{On: d.flag(), Segment: d.num(), Rate: d.num()}
 	return d.end()
 }
 
