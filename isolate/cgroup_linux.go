@@ -92,6 +92,7 @@ func usage(m cgroups.Manager) (Usage, error) {
 // nothing can fork past it (cgroup-v2.rst); without, it is done until no process
 // is left, and the death of PID 1 of the sandbox ends the rest anyway.
 func killCgroup(m cgroups.Manager) {
+	liftIO(m)
 	if dir := m.Path(""); dir != "" && cgroups.WriteFile(dir, "cgroup.kill", "1") == nil {
 		return
 	}

@@ -185,16 +185,48 @@ func (c Cgroup) config() *cgroups.Cgroup {
 		PidsLimit:  &pids,
 		CpuQuota:   c.CPUQuota,
 		CpuPeriod:  c.CPUPeriod,
+		CpuWeight:  uint64(c.CPUWeight),
 		Devices:    []*devices.Rule{{Type: devices.WildcardDevice, Major: devices.Wildcard, Minor: devices.Wildcard, Permissions: "rwm"}},
 	}
 	for _, d := range c.Devices {
 		rule := charDevice(d.Major, d.Minor)
 		r.Devices = append(r.Devices, &rule)
 	}
+	if c.CPUWeight != DefaultWeight { // which v1 has without
+		r.CpuShares = c.shares()
+	}
+	if c.MemorySwap == 0 { // v1 can at least be told not to swap as long as there is memory
+		r.MemorySwappiness = new(uint64)
+	}
+	unified := make(map[string]string)
 	if c.OOMGroup {
-		r.Unified = map[string]string{"memory.oom.group": "1"}
+		unified["memory.oom.group"] = "1"
+	}
+	c.IO.config(r, unified)
+	if len(unified) > 0 {
+		r.Unified = unified
 	}
 	return &cgroups.Cgroup{Path: c.Path, Resources: r}
+}
+
+// config adds the limits of I/O. The io controller's own weight goes to v2's file
+// as it is: the manager would take it for one of v1's.
+func (c CgroupIO) config(r *cgroups.Resources, unified map[string]string) {
+	switch c.WeightBy {
+	case WeightBFQ:
+		r.BlkioWeight = uint16(c.kernelWeight())
+	case WeightIOCost:
+		unified["io.weight"] = strconv.FormatInt(c.Weight, 10)
+	}
+	lists := []*[]*cgroups.ThrottleDevice{
+		&r.BlkioThrottleReadBpsDevice, &r.BlkioThrottleWriteBpsDevice,
+		&r.BlkioThrottleReadIOPSDevice, &r.BlkioThrottleWriteIOPSDevice,
+	}
+	for i, rate := range c.rates() {
+		if rate.limit > 0 {
+			*lists[i] = append(*lists[i], cgroups.NewThrottleDevice(int64(c.Device.Major), int64(c.Device.Minor), uint64(rate.limit)))
+		}
+	}
 }
 
 // seccomp is the profile that the sandbox's filter begins with.

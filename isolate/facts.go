@@ -118,13 +118,16 @@ func mountFact(kind string, flags MountFlags) string {
 	return strings.TrimSpace(kind + " " + flags.String())
 }
 
+// noLimit is how facts say that there is no limit.
+const noLimit = "max"
+
 // facts are the limits as each version of the controllers shows them.
 func (c Cgroup) facts(h Host) Facts {
 	f := Facts{
 		"cgroup":        c.Path,
 		"cgroup memory": strconv.FormatInt(c.Memory, 10),
 		"cgroup pids":   strconv.FormatInt(c.Pids, 10),
-		"cgroup cpu":    "max",
+		"cgroup cpu":    noLimit,
 	}
 	if c.OOMGroup {
 		f["cgroup oom.group"] = "1"
@@ -132,8 +135,25 @@ func (c Cgroup) facts(h Host) Facts {
 	if c.CPUQuota > 0 {
 		f["cgroup cpu"] = fmt.Sprintf("%d/%d", c.CPUQuota, c.CPUPeriod)
 	}
-	if h.SwapLimit {
+	switch {
+	case h.SwapLimit:
 		f["cgroup memory+swap"] = strconv.FormatInt(c.MemorySwap, 10)
+	case h.Cgroup != CgroupV2:
+		f["cgroup swappiness"] = "0"
+	}
+	if h.Cgroup == CgroupV2 {
+		f["cgroup cpu.weight"] = strconv.FormatInt(c.CPUWeight, 10)
+	} else {
+		f["cgroup cpu.shares"] = strconv.FormatUint(c.shares(), 10)
+	}
+	if h.IO {
+		f["cgroup io.max"] = noLimit
+		if c.IO.limited() {
+			f["cgroup io.max"] = c.IO.String()
+		}
+	}
+	if c.IO.Weight > 0 {
+		f["cgroup io.weight"] = strconv.FormatInt(c.IO.kernelWeight(), 10)
 	}
 	if h.Cgroup != CgroupV2 { // v2's are a program that cannot be read back
 		var rules []string

@@ -18,6 +18,9 @@ type Host struct {
 	Thermal    []string   // folders in /sys that tell of other tenants by heat
 	ResolvConf string     // the host's resolver configuration, symlinks followed; "" when there is none
 
+	// Disk is where the layers are; see [ProbeDisk].
+	Disk Disk
+
 	// What follows no sandbox needs; see [Host.Remarks].
 	Resource bool     // the hypervisor has CAP_SYS_RESOURCE
 	CorePipe string   // what core_pattern pipes core dumps to, "" when it does not
@@ -52,6 +55,26 @@ const (
 	CgroupHybrid CgroupMode = "hybrid" // v1 controllers, and a v2 hierarchy without any
 	CgroupV2     CgroupMode = "v2"
 )
+
+// A Disk is what the kernel can limit of the disk that a file system is on.
+type Disk struct {
+	Device BlockDevice // the whole disk, zero when there is no single one
+	Weight string      // what shares it by weight: WeightBFQ, WeightIOCost, or "" for nothing
+}
+
+// What may share a disk by weight.
+const (
+	WeightBFQ    = "bfq"    // its I/O scheduler (block/bfq-iosched.rst)
+	WeightIOCost = "iocost" // the io controller's own model (cgroup-v2.rst, io.cost.qos)
+)
+
+// A BlockDevice is a block device by its number. The zero one is none.
+type BlockDevice struct {
+	Major uint32 `json:"major"`
+	Minor uint32 `json:"minor"`
+}
+
+func (d BlockDevice) String() string { return fmt.Sprintf("%d:%d", d.Major, d.Minor) }
 
 // Check says what the host lacks to run sandboxes, or nil. Its errors are
 // [ErrUnsupported] and say what to do.

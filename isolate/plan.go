@@ -50,32 +50,6 @@ type Plan struct {
 	Dir  string   `json:"dir"`
 }
 
-// A Cgroup is what the sandbox's cgroup is set to.
-type Cgroup struct {
-	Path       string       `json:"path"`        // below the root of every hierarchy
-	Memory     int64        `json:"memory"`      // bytes
-	MemorySwap int64        `json:"memory_swap"` // bytes of memory and swap together; 0: swap cannot be limited here
-	Pids       int64        `json:"pids"`
-	CPUQuota   int64        `json:"cpu_quota"`  // µs of CPU time a period; 0: no limit
-	CPUPeriod  uint64       `json:"cpu_period"` // µs
-	Devices    []DeviceRule `json:"devices"`
-
-	// OOMGroup has the kernel kill all of the cgroup when it kills one of it for
-	// memory: no app is left half dead. Only cgroup v2 can.
-	OOMGroup bool `json:"oom_group"`
-
-	// View shows the program its own cgroup, read-only, at /sys/fs/cgroup, where
-	// runtimes look for their limits. Only cgroup v2, which has one tree to show.
-	View bool `json:"view"`
-}
-
-// A DeviceRule allows to read and write one character device, or all of one
-// major number when Minor is -1. Whatever no rule allows is denied.
-type DeviceRule struct {
-	Major int64 `json:"major"`
-	Minor int64 `json:"minor"`
-}
-
 // An Rlimit is one resource limit of the program (getrlimit(2)).
 type Rlimit struct {
 	Resource int    `json:"-"`
@@ -84,13 +58,8 @@ type Rlimit struct {
 	Hard     uint64 `json:"hard"`
 }
 
-// CgroupParent is the cgroup that holds the cgroups of all sandboxes.
-const CgroupParent = "/gilliam"
-
 // landlockScopes is the first Landlock ABI with scopes.
 const landlockScopes = 6
-
-const cpuPeriod = 100_000 // µs, the kernel's default
 
 // NewPlan decides how s is run on h. It is pure: no system call, no file, no
 // clock. Its errors are [ErrInvalid] or [ErrUnsupported].
@@ -99,6 +68,9 @@ func NewPlan(s Spec, h Host) (Plan, error) {
 		return Plan{}, err
 	}
 	if err := s.validate(); err != nil {
+		return Plan{}, err
+	}
+	if err := h.CheckLimits(s.Limits); err != nil {
 		return Plan{}, err
 	}
 	s = s.withDefaults()
@@ -135,33 +107,8 @@ func (s Spec) withDefaults() Spec {
 	if s.Network == "" {
 		s.Network = NetworkNone
 	}
-	if s.Limits.Memory == 0 {
-		s.Limits.Memory = DefaultMemory
-	}
-	if s.Limits.Pids == 0 {
-		s.Limits.Pids = DefaultPids
-	}
+	s.Limits = s.Limits.withDefaults()
 	return s
-}
-
-func planCgroup(s Spec, h Host) Cgroup {
-	c := Cgroup{
-		Path:    CgroupParent + "/" + s.ID,
-		Memory:  s.Limits.Memory,
-		Pids:    s.Limits.Pids,
-		Devices: slices.Clone(deviceRules),
-
-		OOMGroup: h.Cgroup == CgroupV2,
-		View:     h.Cgroup == CgroupV2,
-	}
-	if h.SwapLimit {
-		c.MemorySwap = s.Limits.Memory
-	}
-	if s.Limits.CPU > 0 {
-		c.CPUPeriod = cpuPeriod
-		c.CPUQuota = int64(s.Limits.CPU * cpuPeriod)
-	}
-	return c
 }
 
 // String is the plan for a person, one step a line.
@@ -201,26 +148,4 @@ func (p Plan) String() string {
 	fmt.Fprintf(&b, "setuid %d:%d umask %04o\n", p.User.UID, p.User.GID, p.Umask)
 	fmt.Fprintf(&b, "exec %q in %s with %d environment variables\n", p.Args, p.Dir, len(p.Env))
 	return b.String()
-}
-
-func (c Cgroup) String() string {
-	s := fmt.Sprintf("%s memory=%d memory+swap=%d pids=%d", c.Path, c.Memory, c.MemorySwap, c.Pids)
-	if c.CPUQuota > 0 {
-		s += fmt.Sprintf(" cpu=%d/%d", c.CPUQuota, c.CPUPeriod)
-	}
-	if c.OOMGroup {
-		s += " oom.group"
-	}
-	s += " devices="
-	for i, d := range c.Devices {
-		if i > 0 {
-			s += ","
-		}
-		if d.Minor < 0 {
-			s += fmt.Sprintf("%d:*", d.Major)
-		} else {
-			s += fmt.Sprintf("%d:%d", d.Major, d.Minor)
-		}
-	}
-	return s
 }

@@ -23,6 +23,7 @@ func testHost() Host {
 		UserNS: true, Root: true, Overlay: true, Seccomp: true, Landlock: 6, ResolvConf: "/etc/resolv.conf",
 		Thermal:  []string{"/sys/devices/system/cpu/cpu0/thermal_throttle"},
 		Resource: true, Inotify: 8192, JITLimit: 256 << 20, MaxPIDs: 1 << 22, IO: true, AppArmor: true,
+		Disk: Disk{BlockDevice{254, 0}, WeightBFQ},
 	}
 }
 
@@ -36,7 +37,11 @@ func testSpec() Spec {
 		},
 		Args: []string{"/bin/bash", "-l", "-c", "./run"}, Env: []string{"PORT=10000"}, Dir: "/app",
 		User: User{1000, 1000}, IDs: IDRange{0x70000000, 65536}, Network: NetworkHost,
-		Limits: Limits{Memory: 256 << 20, Pids: 64, CPU: 1.5},
+		Limits: Limits{
+			Memory: 256 << 20, Pids: 64, CPU: 1.5, CPUWeight: 50,
+			IO:      IOLimits{Weight: 5000, ReadBPS: 10 << 20, WriteIOPS: 200},
+			Rlimits: ProcessLimits{Nofile: 4096, Nproc: 32, Fsize: 1 << 30},
+		},
 	}
 }
 
@@ -99,7 +104,9 @@ func TestPlanDefaults(t *testing.T) {
 func TestPlanFollowsHost(t *testing.T) {
 	h := testHost()
 	h.SwapLimit, h.MaxOpen, h.MaxMemlock = false, 512, 4096
-	p, err := NewPlan(testSpec(), h)
+	s := testSpec()
+	s.Limits = Limits{}
+	p, err := NewPlan(s, h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,6 +163,17 @@ func TestSpecRefused(t *testing.T) {
 		{"Limits.CPU", func(s *Spec) { s.Limits.CPU = -1 }},
 		{"Limits.CPU", func(s *Spec) { s.Limits.CPU = math.NaN() }},
 		{"Limits.CPU", func(s *Spec) { s.Limits.CPU = math.Inf(1) }},
+		{"Limits.CPUWeight", func(s *Spec) { s.Limits.CPUWeight = -1 }},
+		{"Limits.CPUWeight", func(s *Spec) { s.Limits.CPUWeight = 10001 }},
+		{"Limits.IO.Weight", func(s *Spec) { s.Limits.IO.Weight = 10001 }},
+		{"Limits.IO.ReadBPS", func(s *Spec) { s.Limits.IO.ReadBPS = 65535 }},
+		{"Limits.IO.WriteBPS", func(s *Spec) { s.Limits.IO.WriteBPS = -1 }},
+		{"Limits.IO.ReadIOPS", func(s *Spec) { s.Limits.IO.ReadIOPS = 1 << 32 }},
+		{"Limits.IO.WriteIOPS", func(s *Spec) { s.Limits.IO.WriteIOPS = -1 }},
+		{"Limits.Rlimits.Nofile", func(s *Spec) { s.Limits.Rlimits.Nofile = 3 }},
+		{"Limits.Rlimits.Nproc", func(s *Spec) { s.Limits.Rlimits.Nproc = 65 }},
+		{"Limits.Rlimits.Memlock", func(s *Spec) { s.Limits.Rlimits.Memlock = -1 }},
+		{"Limits.Rlimits.Fsize", func(s *Spec) { s.Limits.Rlimits.Fsize = -1 }},
 		{"Network", func(s *Spec) { s.Network = "bridge" }},
 	} {
 		s := testSpec()
@@ -164,6 +182,57 @@ func TestSpecRefused(t *testing.T) {
 		var spec *SpecError
 		if !errors.As(err, &spec) || spec.Field != c.field || !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: got %v", c.field, err)
+		}
+	}
+}
+
+// A limit that this host cannot enforce is refused and named, never left out.
+func TestLimitsNotEnforceable(t *testing.T) {
+	for _, c := range []struct {
+		field, why string
+		spoil      func(*Host)
+		ask        Limits
+	}{
+		{"Limits.IO.ReadBPS", "no io controller", func(h *Host) { h.IO = false }, Limits{IO: IOLimits{ReadBPS: 1 << 20}}},
+		{"Limits.IO.WriteBPS", "no single disk", func(h *Host) { h.Disk = Disk{} }, Limits{IO: IOLimits{WriteBPS: 1 << 20}}},
+		{"Limits.IO.ReadIOPS", "no single disk", func(h *Host) { h.Disk = Disk{} }, Limits{IO: IOLimits{ReadIOPS: 9}}},
+		{"Limits.IO.WriteIOPS", "no io controller", func(h *Host) { h.IO = false }, Limits{IO: IOLimits{WriteIOPS: 9}}},
+		{"Limits.IO.Weight", "scheduler bfq", func(h *Host) { h.Disk.Weight = "" }, Limits{IO: IOLimits{Weight: 9}}},
+		{"Limits.IO.Weight", "scheduler bfq", func(h *Host) { h.IO = false }, Limits{IO: IOLimits{Weight: 9}}},
+		{"Limits.Rlimits.Nofile", "limit of 512", func(h *Host) { h.MaxOpen = 512 }, Limits{Rlimits: ProcessLimits{Nofile: 513}}},
+		{"Limits.Rlimits.Memlock", "limit of 512", func(h *Host) { h.MaxMemlock, h.Resource = 512, false }, Limits{Rlimits: ProcessLimits{Memlock: 513}}},
+	} {
+		s, h := testSpec(), testHost()
+		s.Limits = c.ask
+		if _, err := NewPlan(s, h); err != nil {
+			t.Errorf("%s where it can be: %v", c.field, err)
+		}
+		c.spoil(&h)
+		_, err := NewPlan(s, h)
+		var spec *SpecError
+		if !errors.As(err, &spec) || spec.Field != c.field || !strings.Contains(spec.Detail, "cannot be enforced here") || !strings.Contains(spec.Detail, c.why) {
+			t.Errorf("%s: got %v", c.field, err)
+		}
+		s.Limits = Limits{}
+		if _, err := NewPlan(s, h); err != nil {
+			t.Errorf("without limits: %v", err)
+		}
+	}
+}
+
+// Weights in the kernel's units.
+func TestWeights(t *testing.T) {
+	for weight, want := range map[int64]int64{1: 1, 100: 100, 5050: 550, 10000: 1000} {
+		if got := (CgroupIO{WeightBy: WeightBFQ, IOLimits: IOLimits{Weight: weight}}).kernelWeight(); got != want {
+			t.Errorf("bfq weight of %d: %d, want %d", weight, got, want)
+		}
+		if got := (CgroupIO{WeightBy: WeightIOCost, IOLimits: IOLimits{Weight: weight}}).kernelWeight(); got != weight {
+			t.Errorf("io.weight of %d: %d", weight, got)
+		}
+	}
+	for weight, want := range map[int64]uint64{1: 10, 100: 1024, 10000: 102400} { // cpu(7): 2 to 262144
+		if got := (Cgroup{CPUWeight: weight}).shares(); got != want {
+			t.Errorf("cpu.shares of %d: %d, want %d", weight, got, want)
 		}
 	}
 }
@@ -202,7 +271,7 @@ func TestVersionBefore(t *testing.T) {
 
 // The pure half makes no system call and reads nothing: this is what keeps it so.
 func TestPlanImportsNothingWithEffects(t *testing.T) {
-	for _, file := range []string{"plan.go", "steps.go", "layout.go", "rlimits.go", "spec.go", "validate.go", "host.go", "remarks.go", "seccomp.go", "bpf.go"} {
+	for _, file := range []string{"plan.go", "cgroup.go", "limits.go", "policy.go", "facts.go", "steps.go", "layout.go", "rlimits.go", "spec.go", "validate.go", "host.go", "remarks.go", "seccomp.go", "bpf.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {
 			t.Fatal(err)

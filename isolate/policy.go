@@ -19,11 +19,11 @@ type Policy struct {
 	// allow stays denied.
 	Seccomp bool
 
-	// MaxMemory, MaxPids and MaxCPU are the most that limits may be. Zero means
-	// no such bound.
-	MaxMemory int64
-	MaxPids   int64
-	MaxCPU    float64
+	// Max are the most that limits may be. Of memory, pids and CPU, of the rates of
+	// I/O and of fsize zero means no such bound, and where there is one and no
+	// default within it, a spec must name a limit. Of the weights, nofile and memlock
+	// zero means no more than the defaults.
+	Max Limits
 }
 
 // Check says what of s the policy does not allow, as a [SpecError]. It is pure.
@@ -39,14 +39,47 @@ func (p Policy) Check(s Spec) error {
 		return &SpecError{"User", "root is not allowed by the operator's policy"}
 	case s.Seccomp != nil && !p.Seccomp:
 		return &SpecError{"Seccomp", "a profile of one's own is not allowed by the operator's policy"}
-	case p.MaxMemory > 0 && s.Limits.Memory > p.MaxMemory:
-		return &SpecError{"Limits.Memory", fmt.Sprintf("is above the operator's limit of %d bytes", p.MaxMemory)}
-	case p.MaxPids > 0 && s.Limits.Pids > p.MaxPids:
-		return &SpecError{"Limits.Pids", fmt.Sprintf("is above the operator's limit of %d", p.MaxPids)}
-	case p.MaxCPU > 0 && (s.Limits.CPU == 0 || s.Limits.CPU > p.MaxCPU):
-		return &SpecError{"Limits.CPU", fmt.Sprintf("must be given and at most the operator's limit of %g", p.MaxCPU)}
+	}
+	return p.checkLimits(s.Limits)
+}
+
+// checkLimits is Check of limits in which the defaults are filled in.
+func (p Policy) checkLimits(l Limits) error {
+	bad := func(field, format string, args ...any) error {
+		return &SpecError{"Limits." + field, fmt.Sprintf(format, args...)}
+	}
+	if max := p.Max.CPU; max > 0 && (l.CPU == 0 || l.CPU > max) {
+		return bad("CPU", "must be given and at most the operator's limit of %g", max)
+	}
+	for _, c := range []bound{
+		{"Memory", l.Memory, p.Max.Memory},
+		{"Pids", l.Pids, p.Max.Pids},
+		{"CPUWeight", l.CPUWeight, max(p.Max.CPUWeight, DefaultWeight)},
+		{"IO.Weight", l.IO.Weight, max(p.Max.IO.Weight, DefaultWeight)},
+		{"Rlimits.Nofile", l.Rlimits.Nofile, max(p.Max.Rlimits.Nofile, nofileHard)},
+		{"Rlimits.Memlock", l.Rlimits.Memlock, max(p.Max.Rlimits.Memlock, memlock)},
+	} {
+		if c.most > 0 && c.asked > c.most {
+			return bad(c.field, "is above the operator's limit of %d", c.most)
+		}
+	}
+	must := []bound{{"Rlimits.Fsize", l.Rlimits.Fsize, p.Max.Rlimits.Fsize}}
+	most := p.Max.IO.rates()
+	for i, asked := range l.IO.rates() {
+		must = append(must, bound{"IO." + asked.field, asked.limit, most[i].limit})
+	}
+	for _, c := range must {
+		if c.most > 0 && (c.asked == 0 || c.asked > c.most) {
+			return bad(c.field, "must be given and at most the operator's limit of %d", c.most)
+		}
 	}
 	return nil
+}
+
+// A bound is a field of Limits, what a spec asks of it, and the most it may.
+type bound struct {
+	field       string
+	asked, most int64
 }
 
 func listOrNone(names []string) string {

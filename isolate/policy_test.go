@@ -10,7 +10,15 @@ import (
 func TestPolicy(t *testing.T) {
 	loose := Policy{
 		Capabilities: []string{"CAP_CHOWN", "CAP_KILL"}, Root: true, Seccomp: true,
-		MaxMemory: 1 << 30, MaxPids: 1000, MaxCPU: 2,
+		Max: Limits{Memory: 1 << 30, Pids: 1000, CPU: 2},
+	}
+	bounded := Policy{Max: Limits{
+		CPUWeight: 500, IO: IOLimits{Weight: 300, ReadBPS: 1 << 20, WriteIOPS: 100},
+		Rlimits: ProcessLimits{Nofile: 1 << 16, Memlock: 1 << 20, Fsize: 1 << 30},
+	}}
+	within := Limits{
+		CPUWeight: 500, IO: IOLimits{Weight: 300, ReadBPS: 1 << 20, WriteIOPS: 100},
+		Rlimits: ProcessLimits{Nofile: 1 << 16, Memlock: 1 << 20, Fsize: 1 << 30},
 	}
 	for _, c := range []struct {
 		field  string // "" when the loose policy allows it
@@ -31,8 +39,24 @@ func TestPolicy(t *testing.T) {
 		{"Limits.Pids", loose, func(s *Spec) { s.Limits.Pids = 1001 }},
 		{"Limits.CPU", loose, func(s *Spec) { s.Limits.CPU = 2.5 }},
 		{"Limits.CPU", loose, func(s *Spec) { s.Limits.CPU = 0 }},
+		{"", Policy{}, func(s *Spec) { s.Limits.CPUWeight, s.Limits.IO = 100, IOLimits{100, 1 << 20, 1 << 20, 9, 9} }},
+		{"", Policy{}, func(s *Spec) { s.Limits.Rlimits = ProcessLimits{16384, 9, 64 << 10, 1 << 40} }},
+		{"Limits.CPUWeight", Policy{}, func(s *Spec) { s.Limits.CPUWeight = 101 }},
+		{"Limits.IO.Weight", Policy{}, func(s *Spec) { s.Limits.IO.Weight = 101 }},
+		{"Limits.Rlimits.Nofile", Policy{}, func(s *Spec) { s.Limits.Rlimits.Nofile = 16385 }},
+		{"Limits.Rlimits.Memlock", Policy{}, func(s *Spec) { s.Limits.Rlimits.Memlock = 64<<10 + 1 }},
+		{"", bounded, func(s *Spec) { s.Limits = within }},
+		{"Limits.CPUWeight", bounded, func(s *Spec) { s.Limits = within; s.Limits.CPUWeight++ }},
+		{"Limits.IO.Weight", bounded, func(s *Spec) { s.Limits = within; s.Limits.IO.Weight++ }},
+		{"Limits.IO.ReadBPS", bounded, func(s *Spec) { s.Limits = within; s.Limits.IO.ReadBPS++ }},
+		{"Limits.IO.ReadBPS", bounded, func(s *Spec) { s.Limits = within; s.Limits.IO.ReadBPS = 0 }},
+		{"Limits.IO.WriteIOPS", bounded, func(s *Spec) { s.Limits = within; s.Limits.IO.WriteIOPS = 0 }},
+		{"Limits.Rlimits.Nofile", bounded, func(s *Spec) { s.Limits = within; s.Limits.Rlimits.Nofile++ }},
+		{"Limits.Rlimits.Memlock", bounded, func(s *Spec) { s.Limits = within; s.Limits.Rlimits.Memlock++ }},
+		{"Limits.Rlimits.Fsize", bounded, func(s *Spec) { s.Limits = within; s.Limits.Rlimits.Fsize = 0 }},
 	} {
 		s := testSpec()
+		s.Limits = Limits{Memory: 256 << 20, CPU: 1.5}
 		c.ask(&s)
 		err := c.policy.Check(s)
 		var spec *SpecError

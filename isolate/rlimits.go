@@ -1,37 +1,54 @@
 package isolate
 
-// Open files: what programs that ask select(2) can use, and what others raise
-// their limit to.
+import "cmp"
+
+// What a program gets that asks for nothing.
 const (
-	nofileSoft = 1024
-	nofileHard = 16384
+	nofileSoft = 1024  // what programs that ask select(2) can use,
+	nofileHard = 16384 // and what others raise theirs to
+	memlock    = 64 << 10
 )
 
 // planRlimits are the resource limits of the program. Hard limits never exceed
 // the hypervisor's own: raising one needs CAP_SYS_RESOURCE, which a root in a
 // virtual machine or a container may lack.
 func planRlimits(s Spec, h Host) []Rlimit {
-	return []Rlimit{
+	ask := s.Limits.Rlimits
+	nofile := Rlimit{rlimitNofile, "nofile", min(nofileSoft, h.MaxOpen), min(nofileHard, h.MaxOpen)}
+	if ask.Nofile > 0 {
+		nofile = both(rlimitNofile, "nofile", uint64(ask.Nofile))
+	}
+	list := []Rlimit{
 		// 1 and not 0: a core_pattern that is a pipe ignores the limit, but for this
 		// one (fs/coredump.c); and no core file is that small.
-		{rlimitCore, "core", 1, 1},
-		{rlimitNofile, "nofile", min(nofileSoft, h.MaxOpen), min(nofileHard, h.MaxOpen)},
-		{rlimitMemlock, "memlock", min(64<<10, h.MaxMemlock), min(64<<10, h.MaxMemlock)},
+		both(rlimitCore, "core", 1),
+		nofile,
+		both(rlimitMemlock, "memlock", cmp.Or(uint64(ask.Memlock), min(memlock, h.MaxMemlock))),
 		// Counted per user id, and the ids are the sandbox's own: a second fence
 		// behind the pids controller.
-		{rlimitNproc, "nproc", uint64(s.Limits.Pids), uint64(s.Limits.Pids)},
+		both(rlimitNproc, "nproc", uint64(cmp.Or(ask.Nproc, s.Limits.Pids))),
 		// Two queues of the default size. All sandboxes together have what the
 		// hypervisor's own limit is, where that cannot be raised.
-		{rlimitMsgqueue, "msgqueue", 160 << 10, 160 << 10},
-		{rlimitSigpending, "sigpending", 1024, 1024},
-		{rlimitNice, "nice", 0, 0},
-		{rlimitRtprio, "rtprio", 0, 0},
+		both(rlimitMsgqueue, "msgqueue", 160<<10),
+		both(rlimitSigpending, "sigpending", 1024),
+		both(rlimitNice, "nice", 0),
+		both(rlimitRtprio, "rtprio", 0),
 	}
+	if ask.Fsize > 0 {
+		list = append(list, both(rlimitFsize, "fsize", uint64(ask.Fsize)))
+	}
+	return list
+}
+
+// both is a limit whose soft and hard values are the same.
+func both(resource int, name string, limit uint64) Rlimit {
+	return Rlimit{resource, name, limit, limit}
 }
 
 // Numbers of resources, from asm-generic/resource.h; the same on every
 // architecture that Go runs Linux on but MIPS.
 const (
+	rlimitFsize      = 1
 	rlimitCore       = 4
 	rlimitNproc      = 6
 	rlimitNofile     = 7

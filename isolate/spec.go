@@ -101,22 +101,6 @@ const (
 	NetworkHost Network = "host"
 )
 
-// Limits bound what a sandbox may use.
-type Limits struct {
-	Memory int64   // bytes of memory, swap included; 0 means DefaultMemory
-	Pids   int64   // processes and threads; 0 means DefaultPids
-	CPU    float64 // CPUs, 1.5 is one and a half; 0 means no limit
-}
-
-// Limits that a Spec gets when it names none.
-const (
-	DefaultMemory int64 = 1 << 30 // as the original: 1 GiB
-	DefaultPids   int64 = 512
-
-	// MinMemory is what sandbox-init and a small program need at least.
-	MinMemory int64 = 16 << 20
-)
-
 // An Exit is how a sandbox's program ended.
 type Exit struct {
 	// Code is the exit status; 128 + Signal when a signal ended the program,

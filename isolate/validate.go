@@ -53,7 +53,10 @@ func (s Spec) validate() error {
 	if err := s.validateBinds(); err != nil {
 		return err
 	}
-	return s.validateLimits()
+	if s.Network != "" && s.Network != NetworkNone && s.Network != NetworkHost {
+		return bad("Network", `must be "none" or "host"`)
+	}
+	return s.Limits.Check()
 }
 
 func (s Spec) validateEnv() error {
@@ -78,21 +81,6 @@ func (s Spec) validateBinds() error {
 				return &SpecError{"Binds", "the target must not lie in " + dir}
 			}
 		}
-	}
-	return nil
-}
-
-func (s Spec) validateLimits() error {
-	l := s.Limits
-	switch {
-	case l.Memory != 0 && l.Memory < MinMemory:
-		return &SpecError{"Limits.Memory", "must be at least 16 MiB"}
-	case l.Pids < 0 || l.Pids > 1<<22:
-		return &SpecError{"Limits.Pids", "must be 1 to 4194304"}
-	case l.CPU < 0 || math.IsNaN(l.CPU) || l.CPU > 4096 || l.CPU != 0 && l.CPU < 0.01:
-		return &SpecError{"Limits.CPU", "must be 0.01 to 4096 CPUs"}
-	case s.Network != "" && s.Network != NetworkNone && s.Network != NetworkHost:
-		return &SpecError{"Network", `must be "none" or "host"`}
 	}
 	return nil
 }

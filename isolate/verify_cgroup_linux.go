@@ -1,8 +1,10 @@
 package isolate
 
 import (
+	"cmp"
 	"errors"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,6 +39,7 @@ func (r *factReader) cgroup() error {
 	} else {
 		c.v1()
 	}
+	c.io()
 	return c.err
 }
 
@@ -63,7 +66,11 @@ func (c *cgroupReader) v1() {
 	if c.r.sandbox.host.SwapLimit {
 		f["cgroup memory+swap"] = c.read("memory", "memory.memsw.limit_in_bytes")
 	}
-	f["cgroup cpu"] = "max"
+	if !c.r.sandbox.host.SwapLimit {
+		f["cgroup swappiness"] = c.read("memory", "memory.swappiness")
+	}
+	f["cgroup cpu.shares"] = c.read("cpu", "cpu.shares")
+	f["cgroup cpu"] = noLimit
 	if quota := c.read("cpu", "cpu.cfs_quota_us"); quota != "-1" {
 		f["cgroup cpu"] = quota + "/" + c.read("cpu", "cpu.cfs_period_us")
 	}
@@ -77,7 +84,8 @@ func (c *cgroupReader) v2() {
 	f["cgroup memory"] = c.read("", "memory.max")
 	f["cgroup pids"] = c.read("", "pids.max")
 	f["cgroup oom.group"] = c.read("", "memory.oom.group")
-	f["cgroup cpu"] = "max"
+	f["cgroup cpu.weight"] = c.read("", "cpu.weight")
+	f["cgroup cpu"] = noLimit
 	if quota, period, ok := strings.Cut(c.read("", "cpu.max"), " "); ok && quota != "max" {
 		f["cgroup cpu"] = quota + "/" + period
 	}
@@ -90,4 +98,58 @@ func (c *cgroupReader) v2() {
 			f["cgroup memory+swap"] = strconv.FormatInt(memory+more, 10)
 		}
 	}
+}
+
+// io reads the limits of disk I/O, those of v1 in v2's form.
+func (c *cgroupReader) io() {
+	f, h, plan := c.r.f, c.r.sandbox.host, c.r.sandbox.plan.Cgroup.IO
+	if h.IO {
+		f["cgroup io.max"] = noLimit
+		if lines := c.ioMax(); len(lines) > 0 {
+			f["cgroup io.max"] = strings.Join(lines, ", ")
+		}
+	}
+	if plan.Weight == 0 {
+		return
+	}
+	var file string
+	switch {
+	case h.Cgroup != CgroupV2 && exists(filepath.Join(c.r.sandbox.cgroup.Path("blkio"), "blkio.weight")):
+		file = "blkio.weight"
+	case h.Cgroup != CgroupV2:
+		file = "blkio.bfq.weight"
+	case plan.WeightBy == WeightBFQ:
+		file = "io.bfq.weight"
+	default:
+		file = "io.weight"
+	}
+	// "default 100", and a line for each device that has another; or only "100".
+	first, _, _ := strings.Cut(c.read(h.Cgroup.ioController(), file), "\n")
+	f["cgroup io.weight"] = strings.TrimPrefix(first, "default ")
+}
+
+// ioMax are the lines of v2's io.max, or what they would be of v1's files.
+func (c *cgroupReader) ioMax() []string {
+	if c.r.sandbox.host.Cgroup == CgroupV2 {
+		return nonEmptyLines(c.read("", "io.max"))
+	}
+	limits := make(map[string]map[string]string)
+	for key, file := range throttleFiles {
+		for _, line := range nonEmptyLines(c.read("blkio", file)) {
+			device, limit, _ := strings.Cut(line, " ")
+			if limits[device] == nil {
+				limits[device] = make(map[string]string)
+			}
+			limits[device][key] = limit
+		}
+	}
+	var lines []string
+	for _, device := range slices.Sorted(maps.Keys(limits)) {
+		line := device
+		for _, r := range (IOLimits{}).rates() {
+			line += " " + r.key + "=" + cmp.Or(limits[device][r.key], noLimit)
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }

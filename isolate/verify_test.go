@@ -105,13 +105,19 @@ func hostPID(t *testing.T, init int, inside string) int {
 // cgroupFile is a file of the sandbox's cgroup, on any layout.
 func cgroupFile(t *testing.T, id, controller, name string) string {
 	t.Helper()
+	return filepath.Join(cgroupDir(t, id, controller), name)
+}
+
+// cgroupDir is the sandbox's cgroup that has a controller of v1, on any layout.
+func cgroupDir(t *testing.T, id, controller string) string {
+	t.Helper()
 	for _, dir := range []string{filepath.Join("/sys/fs/cgroup", controller), "/sys/fs/cgroup"} {
-		path := filepath.Join(dir, isolate.CgroupParent, id, name)
+		path := filepath.Join(dir, isolate.CgroupParent, id)
 		if _, err := os.Stat(path); err == nil {
 			return path
 		}
 	}
-	t.Fatalf("no %s of %s", name, id)
+	t.Fatalf("no cgroup of %s", id)
 	return ""
 }
 

@@ -16,6 +16,10 @@ func TestDecodeStrict(t *testing.T) {
 		field      string // of the error; empty: none
 	}{
 		{"all", `{"app":"a","name":"n","image":"i","command":["x","y"],"config":{"A":"1"},"callback":"c","template":"t","network":"none","limits":{"memory":1,"pids":2,"cpu":0.5}}`, ""},
+		{"all limits", `{"limits":{"cpu_weight":50,"io":{"weight":1,"read_bps":2,"write_bps":3,"read_iops":4,"write_iops":5},"rlimits":{"nofile":6,"nproc":7,"memlock":8,"fsize":9}}}`, ""},
+		{"unknown limit of io", `{"limits":{"io":{"rbps":1}}}`, "limits.io.rbps"},
+		{"unknown rlimit", `{"limits":{"rlimits":{"core":1}}}`, "limits.rlimits.core"},
+		{"limit of io that is none", `{"limits":{"io":{"read_bps":"10M"}}}`, "limits.io.read_bps"},
 		{"null is not given", `{"app":"a","config":null,"limits":null}`, ""},
 		{"unknown", `{"app":"a","appp":"b"}`, "appp"},
 		{"other case", `{"App":"a"}`, "App"},

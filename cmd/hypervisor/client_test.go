@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/server"
 	"github.com/gilliam/hypervisor/server/proc"
 )
@@ -37,6 +38,12 @@ func TestRun(t *testing.T) {
 		{[]string{"--detach", "--rm", "--", "exit0"}, 2, "", "--rm"},
 		{[]string{"--memory", "much", "--", "exit0"}, 2, "", "--memory"},
 		{[]string{"--memory", "-1", "--", "exit0"}, 2, "", "such as 512M"},
+		{[]string{"--io", "read_bps", "--", "exit0"}, 2, "", "--io"},
+		{[]string{"--io", "speed=1", "--", "exit0"}, 2, "", "NAME one of read_bps, write_bps, read_iops, write_iops, weight"},
+		{[]string{"--io", "read_bps=fast", "--", "exit0"}, 2, "", "read_bps: must be a size"},
+		{[]string{"--rlimit", "core=1", "--", "exit0"}, 2, "", "NAME one of nofile, memlock, fsize, nproc"},
+		{[]string{"--rlimit", "nofile=", "--", "exit0"}, 2, "", "--rlimit"},
+		{[]string{"--cpu-weight", "0", "--", "exit0"}, 2, "", "--cpu-weight"},
 		{[]string{"--env", "A", "--", "exit0"}, 2, "", "must be KEY=VALUE"},
 		{[]string{"--env-file", "/does/not/exist", "--", "exit0"}, 2, "", "--env-file"},
 	}
@@ -58,13 +65,18 @@ func TestRunSendsWhatItIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, _, stderr := m.run(t.Context(), "run", "--rm", "--app", "blog", "--name", "web.1", "--image", "/i/x.tar.gz", "--env-file", file, "--env", "A=a,b=c",
-		"--memory", "512M", "--cpu", "1.5", "--pids", "64", "--network", "none", "--template", "t", "exit0", "--app", "own")
+		"--memory", "512M", "--cpu", "1.5", "--pids", "64", "--cpu-weight", "50", "--io", "read_bps=10M,write_iops=200", "--io", "write_bps=1M,read_iops=9,weight=7",
+		"--rlimit", "nofile=4096", "--rlimit", "nproc=8,memlock=1M,fsize=1G", "--network", "none", "--template", "t", "exit0", "--app", "own")
 	if status != 0 {
 		t.Fatalf("got %d %s", status, stderr)
 	}
 	got := m.procs.requests[0]
 	want := proc.Request{App: "blog", Name: "web.1", Image: "/i/x.tar.gz", Template: "t", Network: "none", Command: proc.Exec("exit0", "--app", "own"),
-		Config: map[string]string{"A": "a,b=c", "B": "x=y "}, Limits: proc.Limits{Memory: 512 << 20, CPU: 1.5, Pids: 64}}
+		Config: map[string]string{"A": "a,b=c", "B": "x=y "}, Limits: proc.Limits{
+			Memory: 512 << 20, CPU: 1.5, Pids: 64, CPUWeight: 50,
+			IO:      isolate.IOLimits{Weight: 7, ReadBPS: 10 << 20, WriteBPS: 1 << 20, ReadIOPS: 9, WriteIOPS: 200},
+			Rlimits: isolate.ProcessLimits{Nofile: 4096, Nproc: 8, Memlock: 1 << 20, Fsize: 1 << 30},
+		}}
 	if g, w := toJSON(t, got), toJSON(t, want); g != w {
 		t.Errorf("got  %s\nwant %s", g, w)
 	}

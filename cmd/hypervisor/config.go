@@ -68,9 +68,13 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	addList(f, &c.policy.Capabilities, "allow-cap", "CAP", "capability that apps may ask for, as CAP_CHOWN; repeatable", isolate.ParseCapability)
 	f.BoolVar(&c.policy.Root, "allow-root", false, "let apps ask to run as root of their own user namespace")
 	f.BoolVar(&c.policy.Seccomp, "allow-seccomp", false, "let apps bring a seccomp profile of their own")
-	add(f, &c.policy.MaxMemory, "max-memory", "", "SIZE", "most memory that an app may ask for (default no limit)", parseSize)
-	add(f, &c.policy.MaxPids, "max-pids", "", "N", "most processes and threads that an app may ask for (default no limit)", parseCount)
-	add(f, &c.policy.MaxCPU, "max-cpu", "", "N", "most CPUs that an app may ask for; it must then ask (default no limit)", parseCPU)
+	limits := &c.policy.Max
+	add(f, &limits.Memory, "max-memory", "", "SIZE", "most memory that an app may ask for (default no limit)", parseSize)
+	add(f, &limits.Pids, "max-pids", "", "N", "most processes and threads that an app may ask for (default no limit)", parseCount)
+	add(f, &limits.CPU, "max-cpu", "", "N", "most CPUs that an app may ask for; it must then ask (default no limit)", parseCPU)
+	add(f, &limits.CPUWeight, "max-cpu-weight", "", "N", "highest cpu_weight that an app may ask for (default 100, what all have)", parseCount)
+	addSettings(f, ioSettings(&limits.IO), "max-io", "most I/O that an app may ask for; for a rate it must then ask (default any rate, weight=100)")
+	addSettings(f, boundSettings(&limits.Rlimits), "max-rlimit", "highest rlimit that an app may ask for; for fsize it must then ask (default nofile=16384, memlock=64K)")
 
 	for name, variable := range map[string]string{
 		"port": "PORT", "base-port": "BASE_PORT", "max-procs": "MAX_PROCS", "run-user": "RUNUSER", "template": "TEMPLATE", "log-sink": "LOGSINK",
@@ -79,6 +83,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 		"allowed-host": "GILLIAM_ALLOWED_HOST", "grace": "GILLIAM_GRACE", "keep-ended": "GILLIAM_KEEP_ENDED",
 		"allow-cap": "GILLIAM_ALLOW_CAP", "allow-root": "GILLIAM_ALLOW_ROOT", "allow-seccomp": "GILLIAM_ALLOW_SECCOMP",
 		"max-memory": "GILLIAM_MAX_MEMORY", "max-pids": "GILLIAM_MAX_PIDS", "max-cpu": "GILLIAM_MAX_CPU",
+		"max-cpu-weight": "GILLIAM_MAX_CPU_WEIGHT", "max-io": "GILLIAM_MAX_IO", "max-rlimit": "GILLIAM_MAX_RLIMIT",
 		"log-format": "GILLIAM_LOG_FORMAT", "log-level": "GILLIAM_LOG_LEVEL",
 	} {
 		twin(f, name, variable)

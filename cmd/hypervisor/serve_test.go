@@ -41,6 +41,8 @@ func TestServeFlags(t *testing.T) {
 		{args: []string{"--keep-ended", "many"}, want: "--keep-ended"},
 		{args: []string{"--log-format", "xml"}, want: "text or json"},
 		{args: []string{"--log-level", "loud"}, want: "debug, info, warn or error"},
+		{args: []string{"--max-io", "x=1"}, want: "--max-io"},
+		{args: []string{"--max-rlimit", "nproc=1"}, want: "NAME one of nofile, memlock, fsize"},
 		{args: []string{"extra"}, want: "unknown command"},
 		{env: map[string]string{"PORT": "x"}, want: "environment variable PORT"},
 		{env: map[string]string{"MAX_PROCS": "-1"}, want: "environment variable MAX_PROCS"},
@@ -65,6 +67,7 @@ func TestEnvironment(t *testing.T) {
 	a, _, _ := m.app()
 	for k, v := range map[string]string{
 		"PORT": "9100", "BASE_PORT": "20000", "MAX_PROCS": "7", "RUNUSER": "app", "TEMPLATE": "/t", "LOGSINK": "",
+		"GILLIAM_MAX_CPU_WEIGHT": "500", "GILLIAM_MAX_IO": "read_bps=10M,weight=300", "GILLIAM_MAX_RLIMIT": "nofile=65536",
 		"GILLIAM_IMAGE_DIR": "/a,/b", "GILLIAM_ALLOW_NET": "10.1.2.3/8", "GILLIAM_GRACE": "",
 	} {
 		a.env[k] = v
@@ -84,6 +87,10 @@ func TestEnvironment(t *testing.T) {
 	if cfg.port != 9200 || cfg.basePort != 20000 || cfg.maxProcs != 7 || cfg.runUser != "app" || cfg.template != "/t" || cfg.logSink != "" ||
 		len(cfg.imageDirs) != 2 || cfg.allowNets[0].String() != "10.0.0.0/8" || cfg.grace.String() != "8s" || cfg.socket != m.dir+"/hypervisor.sock" {
 		t.Errorf("got %+v", cfg)
+	}
+	most := isolate.Limits{CPUWeight: 500, IO: isolate.IOLimits{ReadBPS: 10 << 20, Weight: 300}, Rlimits: isolate.ProcessLimits{Nofile: 65536}}
+	if cfg.policy.Max != most {
+		t.Errorf("got the policy %+v", cfg.policy.Max)
 	}
 }
 

@@ -27,9 +27,7 @@ type runConfig struct {
 	caps    []string
 	env     []envVar
 	envFile []string
-	memory  int64
-	cpu     float64
-	pids    int64
+	limits  proc.Limits
 	network string
 
 	detach, remove, json, dryRun bool
@@ -72,9 +70,12 @@ The status is 125 when the proc could not be made or was never executed.`,
 	addWhole(f, &cfg.env, "env", "KEY=VALUE", "variable of the app's environment; repeatable", parseEnv)
 	f.StringArrayVar(&cfg.envFile, "env-file", nil, "`FILE` of KEY=VALUE lines; repeatable; --env wins")
 	f.StringVar(&cfg.template, "template", "", "`NAME` of the template to run on (default \"default\")")
-	add(f, &cfg.memory, "memory", "", "SIZE", "most memory, as 512M or 1G (default 1G)", parseSize)
-	add(f, &cfg.cpu, "cpu", "", "N", "most CPUs, as 0.5 (default no limit)", parseCPU)
-	add(f, &cfg.pids, "pids", "", "N", "most processes and threads (default 512)", parseCount)
+	add(f, &cfg.limits.Memory, "memory", "", "SIZE", "most memory, as 512M or 1G (default 1G)", parseSize)
+	add(f, &cfg.limits.CPU, "cpu", "", "N", "most CPUs, as 0.5 (default no limit)", parseCPU)
+	add(f, &cfg.limits.Pids, "pids", "", "N", "most processes and threads (default 512)", parseCount)
+	add(f, &cfg.limits.CPUWeight, "cpu-weight", "", "N", "share of CPU time when apps contend for it, 1 to 10000 (default 100)", parseCount)
+	addSettings(f, ioSettings(&cfg.limits.IO), "io", "limit of disk I/O, bytes or operations a second, or a weight from 1 to 10000")
+	addSettings(f, rlimitSettings(&cfg.limits.Rlimits), "rlimit", "limit of each process, soft and hard (default nofile 1024 to 16384, nproc as --pids, memlock 64K)")
 	f.StringVar(&cfg.network, "network", "", "`KIND` of network: host or none (default host)")
 	f.BoolVarP(&cfg.detach, "detach", "d", false, "print the id and do not wait")
 	f.BoolVar(&cfg.dryRun, "dry-run", false, "print how it would be launched, every mount and limit, and launch nothing")
@@ -88,7 +89,7 @@ The status is 125 when the proc could not be made or was never executed.`,
 func (c *runConfig) request(args []string) (proc.Request, error) {
 	req := proc.Request{
 		App: c.app, Name: c.name, Image: c.image, Template: c.template, Network: isolate.Network(c.network),
-		Limits: proc.Limits{Memory: c.memory, Pids: c.pids, CPU: c.cpu}, User: c.user, Capabilities: c.caps,
+		Limits: c.limits, User: c.user, Capabilities: c.caps,
 	}
 	switch {
 	case c.shell != "" && len(args) > 0:

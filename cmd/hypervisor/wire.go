@@ -25,6 +25,9 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	if err != nil {
 		return nil, fmt.Errorf("this machine cannot run sandboxes: %w", err)
 	}
+	if host.Disk, err = isolate.ProbeDisk(cfg.stateDir, host.Cgroup); err != nil {
+		return nil, err
+	}
 	engine, err := isolate.NewEngine(host)
 	if err != nil {
 		return nil, fmt.Errorf("this machine cannot run sandboxes: %w", err)

@@ -78,6 +78,9 @@ func Engine(tb testing.TB) *isolate.Engine {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	if host.Disk, err = isolate.ProbeDisk(os.TempDir(), host.Cgroup); err != nil { // where layers are
+		tb.Fatal(err)
+	}
 	engine, err := isolate.NewEngine(host)
 	if err != nil {
 		tb.Fatal(err)

@@ -172,6 +172,9 @@ func (m *Manager) check(r Request) error {
 	if err := r.allowed(m.cfg.Policy); err != nil {
 		return err
 	}
+	if err := m.cfg.Engine.Host().CheckLimits(r.Limits); err != nil {
+		return fieldError(err)
+	}
 	if r.Image != "" {
 		if err := m.cfg.Images.Check(r.Image); err != nil {
 			return &FieldError{"image", err.Error()}
@@ -224,7 +227,7 @@ func (m *Manager) begin(r Request) (Proc, error) {
 func newProc(r Request, id string) Proc {
 	p := Proc{
 		ID: id, App: r.App, Name: r.Name, Image: r.Image, Command: r.Command,
-		Callback: r.Callback, Template: r.Template, Network: r.Network, Limits: r.Limits.withDefaults(),
+		Callback: r.Callback, Template: r.Template, Network: r.Network, Limits: withDefaults(r.Limits),
 		User: r.User, Capabilities: slices.Clone(r.Capabilities), Seccomp: r.Seccomp,
 		State: Init, Created: time.Now().UTC(),
 	}
@@ -240,7 +243,8 @@ func newProc(r Request, id string) Proc {
 	return p
 }
 
-func (l Limits) withDefaults() Limits {
+// withDefaults are the limits with those that every proc has.
+func withDefaults(l Limits) Limits {
 	if l.Memory == 0 {
 		l.Memory = isolate.DefaultMemory
 	}

@@ -101,7 +101,7 @@ func specOf(p Proc, t rootfs.Template, ids isolate.IDRange, layer isolate.Layer)
 		Seccomp:      p.Seccomp,
 		IDs:          ids,
 		Network:      p.Network,
-		Limits:       isolate.Limits{Memory: p.Limits.Memory, Pids: p.Limits.Pids, CPU: p.Limits.CPU},
+		Limits:       p.Limits,
 	}
 }
 

@@ -30,11 +30,7 @@ type Request struct {
 }
 
 // Limits of a proc; zero means the default.
-type Limits struct {
-	Memory int64   `json:"memory,omitempty"` // bytes
-	Pids   int64   `json:"pids,omitempty"`
-	CPU    float64 `json:"cpu,omitempty"` // CPUs
-}
+type Limits = isolate.Limits
 
 // A Command is what a proc runs: a line for the shell, run as the original ran
 // it (/bin/bash -l -c LINE), or a list that is executed as it is. In JSON it is

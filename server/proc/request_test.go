@@ -58,6 +58,12 @@ func TestRequestChecks(t *testing.T) {
 		{"limits.cpu", func(r *Request) { r.Limits.CPU = -1 }},
 		{"limits.cpu", func(r *Request) { r.Limits.CPU = 1e-9 }},
 		{"limits.cpu", func(r *Request) { r.Limits.CPU = math.Inf(1) }},
+		{"limits.cpu_weight", func(r *Request) { r.Limits.CPUWeight = 10001 }},
+		{"limits.io.weight", func(r *Request) { r.Limits.IO.Weight = -1 }},
+		{"limits.io.read_bps", func(r *Request) { r.Limits.IO.ReadBPS = 1 }},
+		{"limits.io.write_iops", func(r *Request) { r.Limits.IO.WriteIOPS = -1 }},
+		{"limits.rlimits.nofile", func(r *Request) { r.Limits.Rlimits.Nofile = 1 }},
+		{"limits.rlimits.nproc", func(r *Request) { r.Limits.Rlimits.Nproc = 513 }},
 	} {
 		r := good()
 		c.spoil(&r)
@@ -94,6 +100,29 @@ func TestCommandJSON(t *testing.T) {
 		if err := json.Unmarshal([]byte(in), &got); !errors.As(err, &field) || field.Field != "command" {
 			t.Errorf("%s: %v", in, err)
 		}
+	}
+}
+
+// The names of the engine's fields become those of the API's.
+func TestSnake(t *testing.T) {
+	for name, want := range map[string]string{
+		"Limits.IO.ReadBPS": "limits.io.read_bps", "Limits.CPUWeight": "limits.cpu_weight", "Limits.CPU": "limits.cpu",
+		"Limits.Rlimits.Nofile": "limits.rlimits.nofile", "Capabilities": "capabilities", "": "",
+	} {
+		if got := snake(name); got != want {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
+	}
+	// Whatever a limit is called in an error, the API takes it by that name.
+	var asked Request
+	text := `{"limits":{"cpu_weight":1,"io":{"weight":2,"read_bps":3,"write_bps":4,"read_iops":5,"write_iops":6},"rlimits":{"nofile":7,"nproc":8,"memlock":9,"fsize":10}}}`
+	if err := json.Unmarshal([]byte(text), &asked); err != nil {
+		t.Fatal(err)
+	}
+	want := Limits{CPUWeight: 1, IO: isolate.IOLimits{Weight: 2, ReadBPS: 3, WriteBPS: 4, ReadIOPS: 5, WriteIOPS: 6},
+		Rlimits: isolate.ProcessLimits{Nofile: 7, Nproc: 8, Memlock: 9, Fsize: 10}}
+	if asked.Limits != want {
+		t.Errorf("got %+v", asked.Limits)
 	}
 }
 
@@ -161,7 +190,7 @@ func FuzzCommand(f *testing.F) {
 }
 
 func TestRequestPolicy(t *testing.T) {
-	loose := isolate.Policy{Capabilities: []string{"CAP_LEASE"}, Root: true, Seccomp: true, MaxMemory: 1 << 30}
+	loose := isolate.Policy{Capabilities: []string{"CAP_LEASE"}, Root: true, Seccomp: true, Max: isolate.Limits{Memory: 1 << 30}}
 	for _, c := range []struct {
 		field  string
 		policy isolate.Policy
@@ -178,6 +207,8 @@ func TestRequestPolicy(t *testing.T) {
 		{"user", isolate.Policy{}, func(r *Request) { r.User = "root" }},
 		{"seccomp", isolate.Policy{}, func(r *Request) { r.Seccomp = &specs.LinuxSeccomp{} }},
 		{"limits.memory", loose, func(r *Request) { r.Limits.Memory = 2 << 30 }},
+		{"limits.cpu_weight", loose, func(r *Request) { r.Limits.CPUWeight = 200 }},
+		{"limits.rlimits.memlock", loose, func(r *Request) { r.Limits.Rlimits.Memlock = 1 << 20 }},
 	} {
 		r := good()
 		c.ask(&r)

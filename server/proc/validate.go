@@ -2,7 +2,6 @@ package proc
 
 import (
 	"errors"
-	"math"
 	"net/url"
 	"regexp"
 	"strings"
@@ -36,7 +35,7 @@ func (r Request) check() error {
 	if r.Network != "" && r.Network != isolate.NetworkHost && r.Network != isolate.NetworkNone {
 		return &FieldError{"network", `must be "host" or "none"`}
 	}
-	return r.Limits.check()
+	return fieldError(r.Limits.Check())
 }
 
 func (r Request) checkNames() error {
@@ -118,18 +117,6 @@ func (r Request) checkCallback() error {
 	return nil
 }
 
-func (l Limits) check() error {
-	switch {
-	case l.Memory < 0 || l.Memory != 0 && l.Memory < isolate.MinMemory || l.Memory > math.MaxInt64/2:
-		return &FieldError{"limits.memory", "must be at least 16777216 bytes (16 MiB), or 0 for the default of 1 GiB"}
-	case l.Pids < 0 || l.Pids > 1<<22:
-		return &FieldError{"limits.pids", "must be 1 to 4194304, or 0 for the default of 512"}
-	case l.CPU < 0 || math.IsNaN(l.CPU) || l.CPU > 4096 || l.CPU != 0 && l.CPU < 0.01:
-		return &FieldError{"limits.cpu", "must be 0.01 to 4096 CPUs, or 0 for no limit"}
-	}
-	return nil
-}
-
 // hostname is what a proc's machine is called, as the original did.
 func hostname(app, name string) string { return app + "-" + name }
 
@@ -142,7 +129,7 @@ func (r Request) allowed(policy isolate.Policy) error {
 		User:         isolate.User{UID: 1, GID: 1},
 		Capabilities: r.Capabilities,
 		Seccomp:      r.Seccomp,
-		Limits:       isolate.Limits{Memory: r.Limits.Memory, Pids: r.Limits.Pids, CPU: r.Limits.CPU},
+		Limits:       r.Limits,
 	}
 	switch r.User {
 	case "":
@@ -156,11 +143,30 @@ func (r Request) allowed(policy isolate.Policy) error {
 			return &FieldError{"capabilities", err.Error()}
 		}
 	}
+	return fieldError(policy.Check(spec))
+}
+
+// fieldError is an error about a field of a spec as one about the request's field
+// that it comes from.
+func fieldError(err error) error {
 	var bad *isolate.SpecError
-	if err := policy.Check(spec); errors.As(err, &bad) {
-		return &FieldError{strings.ToLower(bad.Field), bad.Detail}
-	} else if err != nil {
-		return err
+	if errors.As(err, &bad) {
+		return &FieldError{snake(bad.Field), bad.Detail}
 	}
-	return nil
+	return err
+}
+
+// snake is the JSON name of a Go field or a path of such: limits.io.read_bps for
+// Limits.IO.ReadBPS.
+func snake(name string) string {
+	isUpper := func(i int) bool { return i >= 0 && i < len(name) && 'A' <= name[i] && name[i] <= 'Z' }
+	isLower := func(i int) bool { return i >= 0 && i < len(name) && 'a' <= name[i] && name[i] <= 'z' }
+	var b strings.Builder
+	for i := range len(name) {
+		if isUpper(i) && (isLower(i-1) || isUpper(i-1) && isLower(i+1)) {
+			b.WriteByte('_')
+		}
+		b.WriteByte(name[i])
+	}
+	return strings.ToLower(b.String())
 }

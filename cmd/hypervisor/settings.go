@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/gilliam/hypervisor/isolate"
+)
+
+// A setting is one NAME of a flag that takes NAME=VALUE.
+type setting struct {
+	name  string
+	to    *int64
+	parse func(string) (int64, error)
+}
+
+// A settingsValue is a flag that may be repeated; commas separate too.
+type settingsValue struct {
+	settings []setting
+	text     []string
+}
+
+func (v *settingsValue) Set(s string) error {
+	for part := range strings.SplitSeq(s, ",") {
+		if err := v.setOne(part); err != nil {
+			return err
+		}
+	}
+	v.text = append(v.text, s)
+	return nil
+}
+
+func (v *settingsValue) setOne(s string) error {
+	name, value, found := strings.Cut(s, "=")
+	for _, one := range v.settings {
+		if one.name != name || !found || value == "" {
+			continue
+		}
+		n, err := one.parse(value)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		*one.to = n
+		return nil
+	}
+	return fmt.Errorf("must be NAME=VALUE, NAME one of %s", v.names())
+}
+
+func (v *settingsValue) names() string {
+	var names []string
+	for _, one := range v.settings {
+		names = append(names, one.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (v *settingsValue) Type() string   { return "NAME=VALUE" }
+func (v *settingsValue) String() string { return strings.Join(v.text, ",") }
+
+// addSettings adds a repeatable flag of settings, none by default.
+func addSettings(f *pflag.FlagSet, settings []setting, name, usage string) {
+	v := &settingsValue{settings: settings}
+	f.Var(v, name, usage+"; NAME is "+v.names()+"; repeatable")
+}
+
+func ioSettings(l *isolate.IOLimits) []setting {
+	return []setting{
+		{"read_bps", &l.ReadBPS, parseSize}, {"write_bps", &l.WriteBPS, parseSize},
+		{"read_iops", &l.ReadIOPS, parseCount}, {"write_iops", &l.WriteIOPS, parseCount},
+		{"weight", &l.Weight, parseCount},
+	}
+}
+
+func rlimitSettings(l *isolate.ProcessLimits) []setting {
+	return append(boundSettings(l), setting{"nproc", &l.Nproc, parseCount})
+}
+
+// boundSettings are those that a policy bounds: nproc is at most pids.
+func boundSettings(l *isolate.ProcessLimits) []setting {
+	return []setting{{"nofile", &l.Nofile, parseCount}, {"memlock", &l.Memlock, parseSize}, {"fsize", &l.Fsize, parseSize}}
+}

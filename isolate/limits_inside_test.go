@@ -1,0 +1,193 @@
+//go:build integration
+
+package isolate_test
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gilliam/hypervisor/integration/testbed"
+	"github.com/gilliam/hypervisor/isolate"
+)
+
+// Each rate is kept, by what the kernel has counted: however long it took, there
+// is not more than the rate allows. Without limits the same commands end.
+func TestIORates(t *testing.T) {
+	const (
+		write   = "dd if=/dev/zero of=/var/tmp/x oflag=direct bs=64k count=1024 2>&1"
+		small   = "dd if=/dev/zero of=/var/tmp/x oflag=direct bs=4k count=4096 2>&1"
+		read    = write + "; dd if=/var/tmp/x of=/dev/null iflag=direct bs=64k 2>&1"
+		rdSmall = write + "; dd if=/var/tmp/x of=/dev/null iflag=direct bs=4k 2>&1"
+	)
+	for _, c := range []struct {
+		what, line  string
+		limits      isolate.IOLimits
+		rate, until int64 // per second; counted when the test has seen enough
+		slack       int64 // what the kernel lets through at once
+	}{
+		{"bytes written", write, isolate.IOLimits{WriteBPS: 4 << 20}, 4 << 20, 6 << 20, 1 << 20},
+		{"bytes read", read, isolate.IOLimits{ReadBPS: 4 << 20}, 4 << 20, 6 << 20, 1 << 20},
+		{"writes", small, isolate.IOLimits{WriteIOPS: 100}, 100, 150, 30},
+		{"reads", rdSmall, isolate.IOLimits{ReadIOPS: 100}, 100, 150, 30},
+	} {
+		s := spec(t, sh(c.line+"; echo end")...)
+		free, err := launch(t, testbed.Engine(t), s)
+		must(t, err)
+		if text, exit := free.finish(t); !strings.HasSuffix(text, "end\n") || exit.Code != 0 {
+			t.Fatalf("%s without a limit: %+v %s", c.what, exit, text)
+		}
+
+		s = spec(t, sh(c.line+"; echo end")...)
+		s.Limits.IO = c.limits
+		start := time.Now()
+		r, err := launch(t, testbed.Engine(t), s)
+		must(t, err)
+		var counted int64
+		testbed.Within(t, time.Minute, c.what+" counted", func() bool {
+			counted = countIO(t, r.ID())[c.what]
+			return counted >= c.until
+		})
+		if most := c.slack + int64(float64(c.rate)*time.Since(start).Seconds()); counted > most {
+			t.Errorf("%d %s, want at most %d a second and so %d", counted, c.what, c.rate, most)
+		}
+		must(t, r.Destroy())
+	}
+}
+
+// countIO is what the kernel has counted of a sandbox's I/O.
+func countIO(t *testing.T, id string) map[string]int64 {
+	t.Helper()
+	counted := make(map[string]int64)
+	add := func(what, number string) {
+		n, err := strconv.ParseInt(number, 10, 64)
+		must(t, err)
+		counted[what] += n
+	}
+	path := cgroupDir(t, id, "blkio")
+	if stat, err := os.ReadFile(path + "/io.stat"); err == nil {
+		names := map[string]string{"rbytes": "bytes read", "wbytes": "bytes written", "rios": "reads", "wios": "writes"}
+		for field := range strings.FieldsSeq(string(stat)) {
+			if key, number, ok := strings.Cut(field, "="); ok && names[key] != "" {
+				add(names[key], number)
+			}
+		}
+		return counted
+	}
+	for file, names := range map[string]map[string]string{
+		"/blkio.throttle.io_service_bytes": {"Read": "bytes read", "Write": "bytes written"},
+		"/blkio.throttle.io_serviced":      {"Read": "reads", "Write": "writes"},
+	} {
+		stat, err := os.ReadFile(path + file)
+		must(t, err)
+		for line := range strings.Lines(string(stat)) {
+			if f := strings.Fields(line); len(f) == 3 && names[f[1]] != "" {
+				add(names[f[1]], f[2])
+			}
+		}
+	}
+	return counted
+}
+
+// A sandbox that has more I/O under way than its rate lets through in minutes ends
+// when it is killed.
+func TestKillEndsHeldBackIO(t *testing.T) {
+	testbed.Leaves(t)
+	s := spec(t, sh("dd if=/dev/zero of=/var/tmp/x oflag=direct bs=8M count=1")...)
+	s.Limits.IO.WriteBPS = 64 << 10 // 128 s
+	r, err := launch(t, testbed.Engine(t), s)
+	must(t, err)
+	testbed.Within(t, time.Minute, "writes", func() bool { return countIO(t, r.ID())["bytes written"] > 0 })
+	r.Kill()
+	testbed.Within(t, 20*time.Second, "end", func() bool {
+		select {
+		case <-r.Done():
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// Of two that contend for one CPU, the heavier gets more of it.
+func TestCPUWeight(t *testing.T) {
+	e := testbed.Engine(t)
+	var boxes []*running
+	for n, weight := range []int64{1000, 100} {
+		s := spec(t, sh("echo up; exec taskset -c 0 /bin/bash -c 'while :; do :; done'")...)
+		s.Limits.CPUWeight = weight
+		s.IDs.Base -= uint32(n) * s.IDs.Size
+		r, err := launch(t, e, s)
+		must(t, err)
+		boxes = append(boxes, r)
+	}
+	for _, r := range boxes {
+		r.line(t)
+	}
+	used := func(n int) time.Duration {
+		u, err := boxes[n].Usage()
+		must(t, err)
+		return u.CPU
+	}
+	heavy, light := used(0), used(1)
+	testbed.Within(t, time.Minute, "two seconds of CPU", func() bool { return used(0)-heavy+used(1)-light > 2*time.Second })
+	heavy, light = used(0)-heavy, used(1)-light
+	if heavy < 3*light {
+		t.Errorf("with ten times the weight: %v beside %v", heavy, light)
+	}
+}
+
+// What is asked for is what each process has.
+func TestRlimitsAsked(t *testing.T) {
+	s := spec(t, sh(`for r in n l u; do ulimit -S$r; ulimit -H$r; done; ulimit -n 65 2>/dev/null && echo raised
+		(exec 2>/dev/null; head -c 2m /dev/zero >/dev/shm/x; kill -l $?); stat -c %s /dev/shm/x`)...)
+	s.Limits.Rlimits = isolate.ProcessLimits{Nofile: 64, Nproc: 20, Memlock: 1 << 20, Fsize: 1 << 20}
+	r, err := launch(t, testbed.Engine(t), s)
+	must(t, err)
+	text, _ := r.finish(t)
+	if want := "64\n64\n1024\n1024\n20\n20\nXFSZ\n1048576\n"; text != want {
+		t.Errorf("got %q, want %q", text, want)
+	}
+}
+
+// Where the kernel cannot limit swap, a v1 cgroup is at least not to swap; the
+// launch verifies it.
+func TestNoSwapLimit(t *testing.T) {
+	host, err := isolate.Probe()
+	must(t, err)
+	host.SwapLimit = false
+	e, err := isolate.NewEngine(host)
+	must(t, err)
+	t.Cleanup(func() { must(t, e.Close()) })
+	r, err := launch(t, e, spec(t, sh("echo up; sleep 1000")...))
+	must(t, err)
+	r.line(t)
+	if host.Cgroup == isolate.CgroupV2 {
+		return // it has no such setting
+	}
+	b, err := os.ReadFile(cgroupFile(t, r.ID(), "memory", "memory.swappiness"))
+	if must(t, err); string(b) != "0\n" {
+		t.Errorf("swappiness %q", b)
+	}
+}
+
+// Weights of the disk reach the kernel, where one is shared by weight; the launch
+// verifies it.
+func TestIOWeight(t *testing.T) {
+	host, err := isolate.Probe()
+	must(t, err)
+	host.Disk.Weight = isolate.WeightBFQ
+	if host.Cgroup == isolate.CgroupV2 {
+		host.Disk.Weight = isolate.WeightIOCost
+	}
+	e, err := isolate.NewEngine(host)
+	must(t, err)
+	t.Cleanup(func() { must(t, e.Close()) })
+	s := spec(t, sh("echo up; sleep 1000")...)
+	s.Limits.IO.Weight = 5050
+	r, err := launch(t, e, s)
+	must(t, err)
+	r.line(t)
+}
