@@ -41,17 +41,23 @@ $(TEMPLATE)/etc/os-release: | build
 	    "$${mirror:-$$(apt-get indextargets --format '$$(REPO_URI)' 'Codename: $(SUITE)' 'Component: main' 'Created-By: Packages' | head -n 1)}"
 	bin/hypervisor template adopt default $(STATE)/template.new --state-dir $(STATE) --template $(TEMPLATE)
 
-test: packages build lint template bin/prometheus ## every test, on real sandboxes (root)
+test: packages build lint template bin/prometheus bin/lxc ## every test, on real sandboxes (root)
 	go test -race -count=1 -tags $(TAGS) -timeout 20m ./...
-	go test -tags $(TAGS) -run '^$$' -bench 'Launch|Oracle' -benchtime 30x ./integration ./integration/oracle
+	go test -tags $(TAGS) -run '^$$' -bench Launch -benchtime 30x ./integration/oracle
 
 packages: # what the tests and benchmarks need
-	$(call apt,gcc libc6-dev pkg-config libseccomp-dev runc crun)
+	$(call apt,gcc libc6-dev pkg-config libseccomp-dev runc crun bubblewrap libapparmor1)
 
 bin/prometheus: # a real one to be scraped by, without its service
 	apt-get update && mkdir -p bin/deb && cd bin/deb && apt-get -o APT::Sandbox::User=root download prometheus
 	dpkg-deb --fsys-tarfile bin/deb/prometheus_*.deb | tar -x -C bin --strip-components=3 ./usr/bin/prometheus ./usr/bin/promtool
 	rm -r bin/deb
+
+bin/lxc: # LXC to compare with, unpacked: to install it would start a bridge on the host
+	rm -rf bin/lxc.new && mkdir -p bin/lxc.new/deb
+	apt-get update && cd bin/lxc.new/deb && apt-get -o APT::Sandbox::User=root download lxc liblxc1 liblxc-common
+	for deb in bin/lxc.new/deb/*.deb; do dpkg-deb -x $$deb bin/lxc.new || exit; done
+	rm -r bin/lxc.new/deb && mv bin/lxc.new bin/lxc
 
 .PHONY: test-vm
 test-vm: build template ## the sandboxes' tests on Debian 12's kernel 6.1 with cgroup v2, in qemu (root)
@@ -70,8 +76,8 @@ lint: packages build ## gofmt, go vet, staticcheck
 vuln: build ## govulncheck, which asks vuln.go.dev
 	$(call tool,govulncheck) ./...
 
-bench: packages build template ## launch a sandbox beside runc, crun and libcontainer (root)
-	go test -p 1 -tags $(TAGS) -run '^$$' -bench . -benchtime 300x ./integration ./integration/oracle
+bench: packages build template bin/lxc ## one table: a launch beside runc, crun, libcontainer, bwrap, LXC (root)
+	go test -tags $(TAGS) -run '^$$' -bench Launch -benchtime 300x ./integration/oracle
 
 clean: ## remove what was built; the state folder stays
 	rm -rf bin isolate/initbin/sandbox-init

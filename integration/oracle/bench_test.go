@@ -3,7 +3,11 @@
 package oracle
 
 import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -11,55 +15,85 @@ import (
 	"github.com/gilliam/hypervisor/isolate"
 )
 
-// BenchmarkOracle runs /bin/true from creation to removal by one plan, in a layer
-// of its own, by our engine and by libcontainer in this process, in turns, so
-// that a busy machine slows all alike. The metrics that count are the ratios: how
-// many times as long as ours libcontainer takes, with a seccomp filter as ours has
-// one, and without any.
-func BenchmarkOracle(b *testing.B) {
-	we, they := newOurs(b), newTheirs(b)
-	user := testbed.Template(b).User
+// idlers is how many idle sandboxes share what is measured of their memory.
+const idlers = 50
+
+// BenchmarkLaunch runs /bin/true from nothing to nothing left, again and again,
+// in our sandbox and by everything that we compare ourselves with, and prints one
+// table: medians, and how long ours takes of what they take. All are run in this
+// one process, in turns and each round in another order, so that a busy machine,
+// or what one leaves to the kernel to do later, slows all alike.
+//
+// Ours, the floor and libcontainer make the same sandbox of one plan: a fresh
+// layer, the overlay, all mounts and masks, every namespace. Ours and libcontainer
+// add cgroup, capabilities, limits and filter. runc and crun run what `runc spec`
+// makes, bwrap and lxc-execute what is in peers_test.go: less than ours.
+func BenchmarkLaunch(b *testing.B) {
+	we, they, tools := newOurs(b), newTheirs(b), newPeers(b)
+	floor := &floor{root: they.root, users: they.users}
 	null, err := os.OpenFile(b.TempDir()+"/out", os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer null.Close()
-	runners := []struct {
-		name string
-		run  start
-		took time.Duration
-	}{{"hypervisor", we.start, 0}, {"libcontainer", they.start, 0}, {"unfiltered", they.startUnfiltered, 0}}
-	once := func(run start) time.Duration {
-		begin := time.Now()
-		p := planOf(b, we.engine.Host(), isolate.Spec{Args: []string{"/bin/true"}, User: user})
-		makeLayer(b, p)
-		prog, err := run(p, null)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := prog.wait(); err != nil {
-			b.Fatal(err)
-		}
-		if err := prog.stop(); err != nil {
-			b.Fatal(err)
-		}
-		removeLayer(b, p)
-		return time.Since(begin)
+	template := testbed.Template(b)
+	spec := isolate.Spec{Args: []string{"/bin/true"}, Template: template.Path, User: template.User}
+	host := we.engine.Host()
+	by := func(run start) func() error {
+		return func() error { return once(run, planOf(b, host, spec), null) }
+	}
+	runners := []*runner{
+		{name: "ours", run: by(we.start)},
+		{name: "floor", atMost: 2.0, run: func() error { return floor.run(planOf(b, host, spec)) }},
+		{name: "crun run", atMost: 0.7, run: tools.crun},
+		{name: "runc run", atMost: 0.25, run: tools.runc},
+		{name: "libcontainer", atMost: 0.3, run: by(they.start)},
+		{name: "  without filter", run: by(they.startUnfiltered)},
+		{name: "bwrap", run: tools.bwrap},
+		{name: "lxc-execute", run: tools.lxc},
+		{name: "no sandbox", run: func() error { return exec.Command("/bin/true").Run() }},
 	}
 	for _, r := range runners { // caches are warm for all
-		once(r.run)
-	}
-	rounds := 0
-	for b.Loop() {
-		rounds++
-		for i := range runners {
-			runners[i].took += once(runners[i].run)
-		}
+		r.once(b)
 	}
 	for _, r := range runners {
-		b.ReportMetric(float64(r.took.Microseconds())/1000/float64(rounds), r.name+"-ms")
+		r.took = nil
 	}
-	for _, r := range runners[1:] {
-		b.ReportMetric(float64(r.took)/float64(runners[0].took), r.name+"/hypervisor")
+	for b.Loop() {
+		for _, i := range rand.Perm(len(runners)) {
+			runners[i].once(b)
+		}
 	}
+	memory := idleMemory(b, we)
+	fmt.Print("\n\n", table(runners, memory), "\n") // b.Log cuts after ten lines
+	b.ReportMetric(float64(runners[0].median().Microseconds())/1000, "ours-ms")
+}
+
+// A runner is one way to run the program.
+type runner struct {
+	name   string
+	atMost float64 // what ours is to take of it, a ratio; 0: anything
+	run    func() error
+	took   []time.Duration
+}
+
+func (r *runner) once(b *testing.B) {
+	begin := time.Now()
+	if err := r.run(); err != nil {
+		b.Fatalf("%s: %v", r.name, err)
+	}
+	r.took = append(r.took, time.Since(begin))
+}
+
+// once makes the plan's layer, runs its program to the end and removes it all.
+func once(run start, p isolate.Plan, out *os.File) (err error) {
+	if _, err := layers.Create(p.ID, p.IDs, nil); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, layers.Remove(p.ID)) }()
+	prog, err := run(p, out)
+	if err != nil {
+		return err
+	}
+	return errors.Join(prog.wait(), prog.stop())
 }

@@ -10,6 +10,9 @@
 // difference needs is a failure too. That the comparison sees what it should is
 // tested by plans with one deliberate fault each.
 //
+// BenchmarkLaunch times the same launch by both, by the programs that others use,
+// and by nothing but the system calls that it cannot do without.
+//
 // It needs root, gcc and libseccomp, and the build tags integration and seccomp:
 //
 //	apt-get install gcc libc6-dev pkg-config libseccomp-dev

@@ -48,7 +48,10 @@ func probePlan(tb testing.TB, host isolate.Host, ask func(*isolate.Spec)) isolat
 // names, is made and removed for each run.
 func planOf(tb testing.TB, host isolate.Host, s isolate.Spec) isolate.Plan {
 	tb.Helper()
-	s.ID, s.IDs, s.Template = uuid.NewString(), ids, testbed.Template(tb).Path
+	s.ID, s.IDs = uuid.NewString(), ids
+	if s.Template == "" {
+		s.Template = testbed.Template(tb).Path
+	}
 	dir := filepath.Join(filepath.Dir(probeDir), "layers", s.ID)
 	s.Layer = isolate.Layer{Upper: filepath.Join(dir, "upper"), Work: filepath.Join(dir, "work")}
 	plan, err := isolate.NewPlan(s, host)
