@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/isolate/safely"
 	"github.com/gilliam/hypervisor/rootfs"
 	"github.com/gilliam/hypervisor/server/proc"
 )
@@ -48,11 +50,12 @@ var (
 type collector struct {
 	procs  Procs
 	images Images
+	guard  safely.Guard
 	errors atomic.Uint64
 }
 
-func newCollector(procs Procs, images Images) *collector {
-	return &collector{procs: procs, images: images}
+func newCollector(procs Procs, images Images, countPanic func(where string)) *collector {
+	return &collector{procs: procs, images: images, guard: safely.Guard{Count: countPanic}}
 }
 
 // Describe tells every metric there can be.
@@ -63,8 +66,15 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect tells their values.
+// Collect tells their values. It runs in a goroutine of the registry's, in which
+// nobody else would catch a panic; [Metrics.Handler] logs it.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	if p := c.guard.Run("metrics", func() { c.collect(ch) }); p != nil {
+		ch <- prometheus.NewInvalidMetric(procsDesc, fmt.Errorf("%w\n%s", p, p.Stack))
+	}
+}
+
+func (c *collector) collect(ch chan<- prometheus.Metric) {
 	procs := c.procs.List()
 	states := map[proc.State]int{}
 	for _, p := range procs {

@@ -22,6 +22,7 @@ type Build struct {
 type Metrics struct {
 	registry *prometheus.Registry
 	phases   *prometheus.HistogramVec
+	panics   *prometheus.CounterVec
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 }
@@ -41,6 +42,9 @@ func newMetrics(b Build, r *prometheus.Registry) *Metrics {
 		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "gilliam_proc_launch_phase_duration_seconds", Help: "How long each phase of a launch took.", Buckets: phaseBuckets,
 		}, []string{"phase"}),
+		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gilliam_panics_total", Help: "Panics that were caught, by where: bugs, each with its stack in the log.",
+		}, []string{"where"}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gilliam_http_requests_total", Help: "Answered requests, by the pattern of their route.",
 		}, []string{"method", "route", "code"}),
@@ -53,14 +57,14 @@ func newMetrics(b Build, r *prometheus.Registry) *Metrics {
 		ConstLabels: prometheus.Labels{"version": b.Version, "commit": b.Commit, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	r.MustRegister(m.phases, m.requests, m.duration, build,
+	r.MustRegister(m.phases, m.panics, m.requests, m.duration, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // Watch adds what the procs and the images count. It is called once.
 func (m *Metrics) Watch(procs Procs, images Images) {
-	m.registry.MustRegister(newCollector(procs, images))
+	m.registry.MustRegister(newCollector(procs, images, m.CountPanic))
 }
 
 // ObservePhase is told how long a phase of a launch took.
@@ -74,6 +78,10 @@ func (m *Metrics) ObserveRequest(method, route string, status int, took time.Dur
 	m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Inc()
 	m.duration.WithLabelValues(method, route).Observe(took.Seconds())
 }
+
+// CountPanic is told that a panic was caught. Where is one of a few words of the
+// program's own.
+func (m *Metrics) CountPanic(where string) { m.panics.WithLabelValues(where).Inc() }
 
 // Handler serves the registry. What cannot be collected is left out and logged;
 // the rest is still served.

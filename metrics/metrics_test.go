@@ -23,6 +23,7 @@ type fakeProcs struct {
 	procs  []proc.Proc
 	usage  map[string]isolate.Usage
 	counts proc.Counts
+	panic  any // panicked with by Usage, when set
 }
 
 var errCgroup = errors.New("read memory.current: input/output error")
@@ -31,6 +32,9 @@ func (f fakeProcs) List() []proc.Proc   { return f.procs }
 func (f fakeProcs) Counts() proc.Counts { return f.counts }
 
 func (f fakeProcs) Usage(id string) (isolate.Usage, error) {
+	if f.panic != nil {
+		panic(f.panic)
+	}
 	switch u, ok := f.usage[id]; {
 	case ok:
 		return u, nil
@@ -72,14 +76,14 @@ func golden(t *testing.T, name string) *os.File {
 }
 
 func TestCollector(t *testing.T) {
-	c := newCollector(busy, fakeImages{Hits: 3, Fetched: 2, Failed: 1, Bytes: 1000})
+	c := newCollector(busy, fakeImages{Hits: 3, Fetched: 2, Failed: 1, Bytes: 1000}, nil)
 	if err := testutil.CollectAndCompare(c, golden(t, "busy.prom")); err != nil {
 		t.Error(err)
 	}
 	if problems, err := testutil.CollectAndLint(c); err != nil || len(problems) > 0 {
 		t.Error(problems, err)
 	}
-	if err := testutil.CollectAndCompare(newCollector(fakeProcs{}, fakeImages{}), golden(t, "idle.prom")); err != nil {
+	if err := testutil.CollectAndCompare(newCollector(fakeProcs{}, fakeImages{}, nil), golden(t, "idle.prom")); err != nil {
 		t.Error(err)
 	}
 }
@@ -91,7 +95,8 @@ func TestObserved(t *testing.T) {
 	m.ObservePhase("image", 700*time.Microsecond)
 	m.ObservePhase("image", 2*time.Minute)
 	m.ObserveRequest("GET", "/v1/procs/:id", 404, 3*time.Millisecond)
-	names := []string{"gilliam_proc_launch_phase_duration_seconds", "gilliam_http_requests_total", "gilliam_http_request_duration_seconds"}
+	m.CountPanic("http")
+	names := []string{"gilliam_panics_total", "gilliam_proc_launch_phase_duration_seconds", "gilliam_http_requests_total", "gilliam_http_request_duration_seconds"}
 	if err := testutil.GatherAndCompare(r, golden(t, "observed.prom"), names...); err != nil {
 		t.Error(err)
 	}
@@ -115,6 +120,27 @@ func TestHandler(t *testing.T) {
 		if !strings.Contains(rec.Body.String(), want) {
 			t.Errorf("no %s", want)
 		}
+	}
+}
+
+// A panic while the procs are asked costs what they would have said, and no more.
+func TestPanic(t *testing.T) {
+	var log strings.Builder
+	m := New(Build{})
+	m.Watch(fakeProcs{procs: busy.procs, usage: map[string]isolate.Usage{"r1": {}}, panic: "ouch"}, fakeImages{})
+	h := m.Handler(slog.New(slog.NewTextHandler(&log, nil)))
+	for n := range 2 {
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+		if rec.Code != http.StatusOK || !strings.Contains(rec.Body.String(), "go_goroutines ") {
+			t.Errorf("got %d %s", rec.Code, rec.Body)
+		}
+		if n > 0 && !strings.Contains(rec.Body.String(), `gilliam_panics_total{where="metrics"} `) {
+			t.Error("the first panic is not counted")
+		}
+	}
+	if !strings.Contains(log.String(), "bug: panic: ouch") || !strings.Contains(log.String(), "fakeProcs.Usage") {
+		t.Errorf("not in the log: %s", log.String())
 	}
 }
 

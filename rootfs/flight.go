@@ -2,9 +2,9 @@ package rootfs
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 	"sync"
+
+	"github.com/gilliam/hypervisor/isolate/safely"
 )
 
 // flights lets many callers share one piece of work. Unlike the well-known
@@ -67,17 +67,15 @@ func (g *flights) do(ctx context.Context, key string, fn func(context.Context) (
 // fly runs fn. A panic ends the flight and not the hypervisor: what fn parses
 // comes from strangers.
 func (g *flights) fly(ctx context.Context, key string, f *flight, fn func(context.Context) (Image, bool, error)) {
-	defer func() {
-		if p := recover(); p != nil {
-			f.err = fmt.Errorf("bug: panic: %v\n%s", p, debug.Stack())
-		}
-		g.mu.Lock()
-		g.forget(key, f)
-		g.mu.Unlock()
-		f.cancel()
-		close(f.done)
-	}()
-	f.img, f.moved, f.err = fn(ctx)
+	f.err = safely.Do(func() (err error) {
+		f.img, f.moved, err = fn(ctx)
+		return err
+	})
+	g.mu.Lock()
+	g.forget(key, f)
+	g.mu.Unlock()
+	f.cancel()
+	close(f.done)
 }
 
 // forget lets the next caller start anew. Callers hold g.mu.

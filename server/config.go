@@ -75,6 +75,9 @@ type Config struct {
 	// route table or "other". Nil means no one.
 	Observe func(method, route string, status int, took time.Duration)
 
+	// CountPanic is told where a panic was caught. Nil means no one.
+	CountPanic func(where string)
+
 	// Log gets unknown errors, panics and, at Debug, each request. Nil means
 	// nowhere.
 	Log *slog.Logger

@@ -1,13 +1,13 @@
 package server
 
 import (
-	"fmt"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
+
+	"github.com/gilliam/hypervisor/isolate/safely"
 )
 
 const requestIDKey = "request_id"
@@ -68,22 +68,20 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 // recover turns a panic into an internal error. After the answer has begun it
 // can only be cut off, so that the client does not take it for a whole one.
 func (s *Server) recover(next echo.HandlerFunc) echo.HandlerFunc {
+	guard := safely.Guard{Log: s.cfg.Log, Count: s.cfg.CountPanic}
 	return func(c echo.Context) (err error) {
-		defer func() {
-			r := recover()
-			if r == nil {
-				return
-			}
-			if r == http.ErrAbortHandler {
-				panic(r)
-			}
-			s.cfg.Log.Error("panic", "request_id", requestID(c), "route", s.route(c), "err", fmt.Sprint(r), "stack", string(debug.Stack()))
-			if c.Response().Committed {
-				panic(http.ErrAbortHandler)
-			}
-			err = fmt.Errorf("bug: panic: %v", r)
-		}()
-		return next(c)
+		p := safely.Catch(func() { err = next(c) })
+		switch {
+		case p == nil:
+			return err
+		case p.Value == http.ErrAbortHandler:
+			panic(p.Value)
+		}
+		guard.Report("http", p, "request_id", requestID(c), "route", s.route(c))
+		if c.Response().Committed {
+			panic(http.ErrAbortHandler)
+		}
+		return p
 	}
 }
 

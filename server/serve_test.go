@@ -119,11 +119,17 @@ func TestConnectionsAreLimited(t *testing.T) {
 
 // T52: a panic ends one request and no more.
 func TestPanic(t *testing.T) {
-	w := newWorld(t)
-	w.procs.panic = "failpoint /secret"
-	got := call(t, w.unix.URL, "POST", "/v1/procs", `{"app":"a"}`)
-	if got.StatusCode != 500 || strings.Contains(got.body, "secret") {
-		t.Errorf("got %d %s", got.StatusCode, got.body)
+	var counted []string
+	w := newWorld(t, func(c *Config) { c.CountPanic = func(where string) { counted = append(counted, where) } })
+	for _, value := range []any{"failpoint /secret", proc.ErrNotExist} { // which must not become a 404
+		w.procs.panic = value
+		got := call(t, w.unix.URL, "POST", "/v1/procs", `{"app":"a"}`)
+		if got.StatusCode != 500 || got.Header.Get("Content-Type") != problemJSON || !strings.Contains(got.body, "urn:gilliam:problem:internal") || strings.Contains(got.body, "secret") {
+			t.Errorf("got %d %s", got.StatusCode, got.body)
+		}
+	}
+	if fmt.Sprint(counted) != "[http http]" {
+		t.Errorf("counted %q", counted)
 	}
 	if log := w.log.String(); !strings.Contains(log, "failpoint") || !strings.Contains(log, "stack") {
 		t.Errorf("not in the log:\n%s", log)

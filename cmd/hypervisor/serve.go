@@ -77,7 +77,7 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig, ready func(tcp net.Ad
 		Procs: n.procs, Templates: n.templates, Token: token, InsecureTCP: cfg.insecureTCP,
 		Version:      server.Version{Version: version, Commit: commit, Go: runtime.Version()},
 		AllowedHosts: cfg.allowedHosts, Listen: cfg.listen,
-		Metrics: m.Handler(log), Observe: m.ObserveRequest, Log: log,
+		Metrics: m.Handler(log), Observe: m.ObserveRequest, CountPanic: m.CountPanic, Log: log,
 	})
 	log.Info("ready", "tcp", onTCP.Addr().String(), "socket", cfg.socket, "state_dir", cfg.stateDir, "version", version, "commit", commit)
 	ready(onTCP.Addr())
