@@ -25,6 +25,18 @@ func NewReader(files [2]io.ReaderAt, at Cursor) *Reader { return &Reader{files, 
 // Cursor is where the reader is.
 func (r *Reader) Cursor() Cursor { return r.at }
 
+// Written is how many bytes of output there were until now, with those that are
+// no longer there: where the log ends.
+func (r *Reader) Written() uint64 {
+	newest := Header{}
+	for i := range uint64(2) {
+		if h, ok := r.header(i); ok && h.Generation > newest.Generation {
+			newest = h
+		}
+	}
+	return newest.Written
+}
+
 // An Entry is one record with what belongs to it.
 type Entry struct {
 	Kind Kind
