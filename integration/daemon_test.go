@@ -84,7 +84,7 @@ func newDaemon(tb testing.TB, stateDir string, basePort int, args ...string) *da
 	d := &daemon{tb: tb, stateDir: stateDir, socket: filepath.Join(stateDir, "hypervisor.sock"), basePort: basePort}
 	d.args = append([]string{
 		"--state-dir", stateDir, "--template", testbed.TemplateDir(), "--port", "0", "--base-port", strconv.Itoa(basePort),
-		"--max-procs", strconv.Itoa(poolSize), "--log-sink", "none", "--log-format", "json", "--log-level", "info",
+		"--max-procs", strconv.Itoa(poolSize), "--log-sink", "none", "--log-format", "json", "--log-level", "info", "--stop-on-exit",
 	}, args...)
 	d.client = onSocket(tb, d.socket)
 	return d

@@ -99,7 +99,7 @@ func TestOtherUsers(t *testing.T) {
 	for _, dir := range []string{"", "procs", "layers", "cache", "procs/" + p.ID} {
 		hasMode(t, filepath.Join(d.stateDir, dir), 0o700, 0)
 	}
-	for _, f := range []string{"token", "lock", "procs/" + p.ID + "/proc.json", "procs/" + p.ID + "/log"} {
+	for _, f := range []string{"token", "lock", "procs/" + p.ID + "/proc.json", "procs/" + p.ID + "/log.1", "procs/" + p.ID + "/sandbox.json"} {
 		hasMode(t, filepath.Join(d.stateDir, f), 0o600, 0)
 	}
 	if g, err := user.LookupGroup("gilliam"); err == nil {

@@ -67,59 +67,64 @@ func TestDaemonStops(t *testing.T) {
 	}
 }
 
-// A daemon that is killed takes its apps with it. The next one says that they
-// have failed, removes what is left of them and keeps what had ended.
-func TestDaemonIsKilled(t *testing.T) {
-	d := serve(t)
-	done := d.run(proc.Request{Name: "done", Command: proc.Shell("echo before")})
-	var running []proc.Proc
-	for n := range 3 {
-		p := d.create(proc.Request{Name: fmt.Sprint("web.", n), Command: proc.Shell("(trap '' TERM HUP; setsid sleep 1000 &) ; echo up; sleep 1000")})
-		d.follow(p.ID).until("stdout: up")
-		running = append(running, d.get(p.ID))
-	}
-	d.kill()
-	for _, p := range running {
-		gone(t, p.PID)
-		if len(cgroups(t, p.ID)) == 0 {
-			t.Error("the cgroup is gone before the next start: this tests nothing")
-		}
-	}
+// Apps go on when their daemon is killed, or told to end without them, and the next
+// one takes them over: nothing of them is lost, and it can do with them what the
+// first one could.
+func TestAppsOutliveTheDaemon(t *testing.T) {
+	for name, end := range map[string]func(*daemon){"killed": (*daemon).kill, "stopped": (*daemon).stop} {
+		t.Run(name, func(t *testing.T) {
+			d := serve(t, "--stop-on-exit=false")
+			done := d.run(proc.Request{Name: "done", Command: proc.Shell("echo before")})
+			counts := d.create(proc.Request{Name: "counts", Command: proc.Shell(
+				`trap 'echo bye; exit 0' TERM; n=0; while :; do echo $((n++)); read -t 0.005 <> <(:); done`)})
+			leaves := d.create(proc.Request{Name: "leaves", Command: proc.Shell("echo up; read -t 2 <> <(:); exit 7")})
+			d.follow(counts.ID).until("stdout: 3")
+			d.follow(leaves.ID).until("stdout: up")
+			was := map[string]proc.Proc{counts.ID: d.get(counts.ID), leaves.ID: d.get(leaves.ID)}
+			end(d)
+			for _, p := range was {
+				if err := syscall.Kill(p.PID, 0); err != nil {
+					t.Errorf("%s has ended with the daemon: %v", p.Name, err)
+				}
+			}
+			// One ends while nobody is there.
+			gone(t, was[leaves.ID].PID)
+			ended := time.Now()
 
-	d.start()
-	if got := len(d.list("")); got != 4 {
-		t.Errorf("got %d procs, want 4", got)
-	}
-	for _, was := range running {
-		p := d.get(was.ID)
-		if p.State != proc.Fail || !strings.Contains(p.Reason, "hypervisor was stopped or killed") || p.Ended == nil || p.PID != 0 || p.ExitCode != nil {
-			t.Errorf("got %+v", p)
-		}
-		if got, want := d.logs(p.ID, ""), []string{"stdout: up"}; !slices.Equal(got, want) {
-			t.Errorf("got %q, want %q", got, want)
-		}
-		if left := cgroups(t, p.ID); len(left) > 0 {
-			t.Errorf("left: %q", left)
-		}
-	}
-	d.noFolders()
-	if p := d.get(done.ID); p.State != proc.Done || !p.Ended.Equal(*done.Ended) {
-		t.Errorf("got %+v, was %+v", p, done)
-	}
-	if got := d.output(done.ID); got != "before\n" {
-		t.Errorf("got %q", got)
-	}
-	for _, p := range running { // what failed can be removed, and its port is free
-		d.remove(p.ID)
-		d.nothingLeftOf(t, p)
-	}
-	if p := d.run(proc.Request{Command: proc.Shell("true")}); p.State != proc.Done {
-		t.Errorf("got %+v", p)
+			d.start()
+			if got := len(d.list("")); got != 3 {
+				t.Errorf("got %d procs, want 3", got)
+			}
+			p := d.get(counts.ID)
+			if before := was[p.ID]; p.State != proc.Running || p.PID != before.PID || p.Port != before.Port || !p.Started.Equal(*before.Started) {
+				t.Errorf("got %+v, was %+v", p, before)
+			}
+			p = d.wait(leaves.ID)
+			if p.State != proc.Fail || p.ExitCode == nil || *p.ExitCode != 7 || p.Reason != "exit status 7" || p.Ended.After(ended) {
+				t.Errorf("got %+v", p)
+			}
+			d.follow(counts.ID).until("stdout: 20")
+			if r := d.cli(t, "inspect", "--verify", counts.ID); r.code != 0 {
+				t.Errorf("verify: %s", r)
+			}
+			if p := d.stopProc(counts.ID, ""); p.State != proc.Done {
+				t.Errorf("got %+v", p)
+			}
+			lines := d.logs(counts.ID, "")
+			for n, line := range lines[:len(lines)-1] {
+				if line != fmt.Sprint("stdout: ", n) {
+					t.Fatalf("line %d is %q", n, line)
+				}
+			}
+			if p := d.get(done.ID); p.State != proc.Done || !p.Ended.Equal(*done.Ended) || d.output(done.ID) != "before\n" {
+				t.Errorf("got %+v, was %+v", p, done)
+			}
+		})
 	}
 }
 
-// Killed while an image arrives, the daemon leaves half of it, which the next
-// one removes.
+// Killed while an image arrives, the daemon leaves half of it, which the next one
+// removes; it launches the proc after all.
 func TestDaemonIsKilledDuringBoot(t *testing.T) {
 	r := receive(t, well)
 	arrived, cancelled := make(chan struct{}, 1), make(chan struct{}, 1)
@@ -129,14 +134,17 @@ func TestDaemonIsKilledDuringBoot(t *testing.T) {
 	soon(t, arrived, "the fetch")
 	r.next(t, 2)
 	d.kill()
+	soon(t, cancelled, "the end of the fetch")
 	if left, err := filepath.Glob(filepath.Join(d.stateDir, "cache/.fetch-*")); err != nil || len(left) == 0 {
 		t.Errorf("nothing is left before the next start: this tests nothing: %v", err)
 	}
 	d.start()
-	d.noFolders()
-	if p := d.get(p.ID); p.State != proc.Fail || p.Started != nil {
+	soon(t, arrived, "the second fetch")
+	if p := d.get(p.ID); p.State != proc.Boot || p.Started != nil {
 		t.Errorf("got %+v", p)
 	}
+	d.remove(p.ID)
+	soon(t, cancelled, "the end of the second fetch")
 	if got := r.next(t, 1)[0]; !strings.HasSuffix(got, "state=fail") {
 		t.Errorf("callback after the start: got %q", got)
 	}
@@ -156,7 +164,7 @@ func TestBrokenRecords(t *testing.T) {
 	must(t, err)
 	must(t, os.Truncate(record(0), int64(len(whole)/2)))
 	must(t, os.Truncate(record(1), 0))
-	must(t, os.WriteFile(record(2), []byte(strings.Replace(string(whole), `"version":1`, `"version":99`, 1)), 0o600))
+	must(t, os.WriteFile(record(2), []byte(strings.Replace(string(whole), `"version":2`, `"version":99`, 1)), 0o600))
 	must(t, os.Remove(record(3)))
 	must(t, os.WriteFile(filepath.Join(d.stateDir, "procs", "stray"), []byte("a file"), 0o600))
 

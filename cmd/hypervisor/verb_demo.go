@@ -37,6 +37,7 @@ python3. The flags are those of serve.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir := filepath.Join(cfg.stateDir, "demo")
 			cfg.imageDirs = append(cfg.imageDirs, dir)
+			cfg.stopOnExit = true
 			if err := cfg.complete(); err != nil {
 				return err
 			}
@@ -76,7 +77,10 @@ func (a *app) deploySample(ctx context.Context, c *client, dir string) error {
 	if err != nil {
 		return err
 	}
-	p, err := c.create(ctx, proc.Request{App: "sample", Name: "web.1", Image: image, Command: proc.Shell("exec python3 app.py")})
+	if err := removeSamples(ctx, c); err != nil {
+		return err
+	}
+	p, err := c.create(ctx, proc.Request{App: sampleApp, Name: "web.1", Image: image, Command: proc.Shell("exec python3 app.py")})
 	if err != nil {
 		return fmt.Errorf("deploy the sample app: %w", err)
 	}
@@ -87,6 +91,23 @@ func (a *app) deploySample(ctx context.Context, c *client, dir string) error {
 		return errors.Join(fmt.Errorf("deploy the sample app: %w", err), lastLines(ctx, c, p.ID))
 	}
 	fmt.Fprintf(a.stdout, "ready: %s\n", url)
+	return nil
+}
+
+// sampleApp is the name of the app that demo deploys.
+const sampleApp = "sample"
+
+// removeSamples removes what a demo that was killed has left.
+func removeSamples(ctx context.Context, c *client) error {
+	procs, err := c.list(ctx, sampleApp, "")
+	if err != nil {
+		return err
+	}
+	for _, p := range procs.Procs {
+		if err := c.remove(ctx, p.ID, 0); err != nil {
+			return fmt.Errorf("remove the last sample app: %w", err)
+		}
+	}
 	return nil
 }
 

@@ -11,7 +11,9 @@ func (a *app) serveVerb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the daemon, in the foreground",
-		Long: `Run the daemon in the foreground until SIGTERM or Ctrl-C, which stop every app.
+		Long: `Run the daemon in the foreground until SIGTERM or Ctrl-C. The apps go on without
+it, and the next start takes them over, be it of a newer version: with
+--stop-on-exit they are stopped instead.
 
 Root and the group gilliam use the API through its unix socket. Over TCP every
 call but /healthz, /readyz and /metrics needs the token that the first start

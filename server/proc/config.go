@@ -15,7 +15,7 @@ type Config struct {
 	// is made when missing, mode 0700.
 	StateDir string
 
-	// RunDir holds the machine-wide locks by which several hypervisors share
+	// RunDir holds the leases by which several hypervisors share the machine's
 	// ports and ids. Empty means /run/gilliam.
 	RunDir string
 
@@ -40,6 +40,15 @@ type Config struct {
 	// LogSink is the syslog address that the apps' output also goes to:
 	// udp://host:port, tcp://host:port or unix:///path. Empty means none.
 	LogSink string
+
+	// LogSegment is the most bytes of each of the two files of a proc's log, and
+	// LogRate how many bytes of output a second are kept; what is beyond is
+	// dropped and counted. Zero means 8 MiB and 16 MiB.
+	LogSegment, LogRate int64
+
+	// StopOnExit makes Close stop every proc. Otherwise they go on, for the next
+	// hypervisor to take over.
+	StopOnExit bool
 
 	// Grace is how long a stop waits from the first SIGTERM to SIGKILL when
 	// the request does not say. Zero means 8 s, as the original.

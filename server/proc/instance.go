@@ -23,76 +23,86 @@ type instance struct {
 
 	boot       context.Context // ends when the proc is to stop before it runs
 	cancelBoot context.CancelFunc
+	over       chan struct{} // closed when the proc has ended
+	gone       chan error    // how its removal went, if it was asked to be removed before it had ended
 
-	mu       sync.Mutex
-	p        Proc
-	box      *isolate.Sandbox // while running
-	logFile  *logFile
-	stopping bool          // somebody asked for the end
-	changed  chan struct{} // closed and replaced at each change of state
+	writing sync.Mutex // one change of the record at a time; held before mu
+
+	mu      sync.Mutex
+	r       record
+	box     *isolate.Sandbox // while running
+	changed chan struct{}    // closed and replaced at each change of the record
 }
 
-// create makes the proc's folder and first record.
+// create makes the proc's folder.
 func (i *instance) create() error {
 	if err := os.Mkdir(i.dir, 0o700); err != nil {
 		return err
 	}
-	err := writeRecord(i.dir, i.p)
-	if err == nil {
-		err = durable.SyncDir(i.m.procsDir())
+	return durable.SyncDir(i.m.procsDir())
+}
+
+// change is the only writer of records: what f makes of it is on disk before
+// anybody hears of it. When f fails nothing changes.
+func (i *instance) change(f func(*record) error) error {
+	i.writing.Lock()
+	defer i.writing.Unlock()
+	r := i.recorded()
+	if err := f(&r); err != nil {
+		return err
 	}
+	err := writeRecord(i.dir, r)
+	if err != nil && !r.Proc.State.Ended() {
+		return err
+	}
+	// A final state that cannot be recorded is told all the same: the proc has
+	// ended, and the next start finds that out for itself.
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(i.dir))
+		i.log.Error("state not recorded", "state", r.Proc.State, "err", err)
 	}
-	return nil
-}
-
-// to moves the proc to its next state, with the changes that belong to it. The
-// record is on disk before anybody hears of it. It is the only writer of states.
-//
-// A final state that cannot be recorded is told all the same: the proc has
-// ended, and the next start finds that out for itself.
-func (i *instance) to(next State, change func(*Proc)) error {
-	i.mu.Lock()
-	p := i.p
-	if !p.State.may(next) {
-		i.mu.Unlock()
-		return fmt.Errorf("bug: proc %s may not go from %s to %s", p.ID, p.State, next)
-	}
-	p.State = next
-	if change != nil {
-		change(&p)
-	}
-	i.mu.Unlock()
-
-	// Only the goroutine of live gets here, so that the record cannot be overtaken.
-	if err := writeRecord(i.dir, p); err != nil {
-		if !next.Ended() {
-			return err
-		}
-		i.log.Error("state not recorded", "state", next, "err", err)
-	}
-	i.mu.Lock()
-	i.p = p
-	close(i.changed)
-	i.changed = make(chan struct{})
-	i.mu.Unlock()
-
-	i.log.Info("state", "state", next, "reason", p.Reason)
-	i.notify.tell(p)
-	return nil
-}
-
-// snapshot is the proc as it is now.
-func (i *instance) snapshot() Proc {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.copy()
+	i.r = r
+	close(i.changed)
+	i.changed = make(chan struct{})
+	return nil
 }
 
-// copy shares nothing that changes. Callers hold i.mu.
-func (i *instance) copy() Proc {
-	p := i.p
+// recorded is the record as it is now. What it points to never changes.
+func (i *instance) recorded() record {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.r
+}
+
+// to moves the proc to its next state, with the changes that belong to it. It is
+// the only writer of states.
+func (i *instance) to(next State, set func(*record)) error {
+	err := i.change(func(r *record) error {
+		if !r.Proc.State.may(next) {
+			return fmt.Errorf("bug: proc %s may not go from %s to %s", r.Proc.ID, r.Proc.State, next)
+		}
+		r.Proc.State = next
+		if set != nil {
+			set(r)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	p := i.snapshot()
+	i.log.Info("state", "state", next, "reason", p.Reason)
+	i.notify.tell(p)
+	if next.Ended() {
+		close(i.over)
+	}
+	return nil
+}
+
+// snapshot is the proc as it is now. It shares nothing that changes.
+func (i *instance) snapshot() Proc {
+	p := i.recorded().Proc
 	p.Config = maps.Clone(p.Config)
 	return p
 }
@@ -101,15 +111,15 @@ func (i *instance) copy() Proc {
 func (i *instance) wait(ctx context.Context, want func(State) bool) (Proc, error) {
 	for {
 		i.mu.Lock()
-		p, changed := i.copy(), i.changed
+		state, changed := i.r.Proc.State, i.changed
 		i.mu.Unlock()
-		if want(p.State) {
-			return p, nil
+		if want(state) {
+			return i.snapshot(), nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return p, ctx.Err()
+			return i.snapshot(), ctx.Err()
 		}
 	}
 }
@@ -120,23 +130,37 @@ func (i *instance) sandbox() *isolate.Sandbox {
 	return i.box
 }
 
-// logs is the proc's log, being written or ended.
-func (i *instance) logs() *logFile {
+func (i *instance) setSandbox(box *isolate.Sandbox) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.logFile == nil {
-		return endedLog(i.dir)
-	}
-	return i.logFile
+	i.box = box
 }
 
-func (i *instance) isStopping() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.stopping
-}
+func (i *instance) isStopping() bool { return i.recorded().Stop != nil }
 
 // phase tells how long a phase of the launch took that began at start.
 func (i *instance) phase(name string, start time.Time) {
 	i.m.cfg.OnPhase(name, time.Since(start))
+}
+
+// release gives back everything that was taken for the proc, the last taken
+// first. It does nothing for what was never taken, and can be done again. The
+// range of ids goes back only when nothing is left that it owns.
+func (i *instance) release() error {
+	r := i.recorded()
+	var err error
+	if box := i.sandbox(); box != nil {
+		err = box.Destroy()
+		i.setSandbox(nil)
+	} else {
+		err = isolate.RemoveCgroup(r.Proc.ID)
+	}
+	err = errors.Join(err, i.m.cfg.Layers.Remove(r.Proc.ID))
+	if r.IDs != nil && err == nil {
+		err = i.m.ids.Release(*r.IDs, r.Proc.ID)
+	}
+	if r.Proc.Port != 0 {
+		err = errors.Join(err, i.m.ports.Release(r.Proc.Port, r.Proc.ID))
+	}
+	return err
 }

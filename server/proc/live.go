@@ -6,126 +6,167 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/rootfs"
+	"github.com/gilliam/hypervisor/server/proc/lease"
 )
 
-// live takes the proc from init to its end. Everything that it took for the proc
-// is given back before the end is told.
-func (i *instance) live(portErr error) {
+// errLost is a proc of which nothing is left, though it ran.
+var errLost = errors.New("nothing was left of it when the hypervisor was started again")
+
+// errLeft is a proc that goes on without this hypervisor.
+var errLeft = errors.New("the hypervisor ends")
+
+// live takes the proc from where its record says that it is to its end. Everything
+// that was taken for the proc is given back before the end is told. When the
+// hypervisor ends first, it leaves the proc to the next one.
+func (i *instance) live() {
 	defer i.cancelBoot()
-	var h holdings
-	exit, err := i.run(&h, portErr)
-	if relErr := i.release(&h); relErr != nil {
+	exit, err := i.run()
+	if errors.Is(err, errLeft) {
+		i.log.Debug("left to the next hypervisor")
+		return
+	}
+	if relErr := i.release(); relErr != nil {
 		i.log.Error("proc left something behind", "err", relErr)
 	}
 	if i.snapshot().State != Running {
 		i.m.countLaunch("fail")
 	}
-	next, change := i.outcome(exit, err)
-	if err := i.to(next, change); err != nil {
+	next, set := i.outcome(exit, err)
+	if err := i.to(next, set); err != nil {
 		i.log.Error("state", "err", err)
 	}
+	if s := i.recorded().Stop; s != nil && s.Remove {
+		i.gone <- i.m.dispose(i.recorded().Proc.ID)
+	}
 }
 
-// holdings are what a proc holds while it lives.
-type holdings struct {
-	idRange int // 1 + the number of its range of ids; 0 is none
-	layer   bool
-	box     *isolate.Sandbox
-	capture *capture
+// run makes the proc run, unless it does, and returns how it ended, or what kept
+// it from running.
+func (i *instance) run() (isolate.Exit, error) {
+	if i.recorded().Proc.State == Init {
+		if err := i.to(Boot, nil); err != nil {
+			return isolate.Exit{}, err
+		}
+	}
+	box := i.sandbox() // from before
+	if box == nil && i.recorded().Proc.State == Running {
+		return isolate.Exit{Code: 128 + int(syscall.SIGKILL), Signal: int(syscall.SIGKILL), Err: errLost}, nil
+	}
+	if box == nil {
+		var err error
+		if box, err = i.start(); err != nil {
+			return isolate.Exit{}, err
+		}
+	}
+	if i.recorded().Proc.State == Boot {
+		i.m.countLaunch("running")
+		started := time.Now().UTC()
+		err := i.to(Running, func(r *record) { r.Proc.Started, r.Proc.PID = &started, box.PID() })
+		if err != nil {
+			box.Kill()
+			box.Wait()
+			return isolate.Exit{}, err
+		}
+	}
+	i.m.forward(i)
+	select {
+	case <-box.Done():
+		return box.Wait(), nil
+	case <-i.m.leaving:
+		box.Leave()
+		return isolate.Exit{}, errLeft
+	}
 }
 
-// release gives back what h holds, the last taken first. The range of ids goes
-// back to the pool only when nothing is left that it owns.
-func (i *instance) release(h *holdings) error {
-	var err error
-	if h.box != nil {
-		err = h.box.Destroy()
+// start provisions the proc and launches its sandbox.
+func (i *instance) start() (*isolate.Sandbox, error) {
+	if i.isStopping() {
+		return nil, context.Canceled
 	}
-	if h.capture != nil {
-		h.capture.wait()
-		err = errors.Join(err, h.capture.log.close())
-	}
-	if h.layer {
-		err = errors.Join(err, i.m.cfg.Layers.Remove(i.p.ID))
-	}
-	if h.idRange > 0 && err == nil {
-		i.m.ids.release(h.idRange - 1)
-	}
-	if i.p.Port != 0 {
-		i.m.ports.release(i.p.Port - i.m.cfg.BasePort)
-	}
-	i.mu.Lock()
-	i.box = nil
-	i.mu.Unlock()
-	return err
-}
-
-// run provisions the proc, runs it and returns how it ended, or what kept it
-// from running.
-func (i *instance) run(h *holdings, portErr error) (isolate.Exit, error) {
-	if err := i.to(Boot, nil); err != nil {
-		return isolate.Exit{}, err
-	}
-	if portErr != nil {
-		return isolate.Exit{}, fmt.Errorf("no port left of %d-%d: stop a proc, or start the hypervisor with a larger --max-procs",
-			i.m.cfg.BasePort, i.m.cfg.BasePort+i.m.cfg.MaxProcs-1)
+	err := i.change(func(r *record) error {
+		r.Boot = i.m.bootID
+		return i.number(r)
+	})
+	if err != nil {
+		return nil, err
 	}
 	start := time.Now()
-	spec, err := i.provision(h)
+	spec, err := i.provision()
 	if err != nil {
-		return isolate.Exit{}, err
+		if i.m.isLeaving() {
+			return nil, errLeft
+		}
+		return nil, err
 	}
-	if err := i.launch(h, spec); err != nil {
-		return isolate.Exit{}, err
+	box, err := i.launch(spec)
+	if err != nil {
+		return nil, err
 	}
 	i.phase("total", start)
-	i.m.countLaunch("running")
-	started := time.Now().UTC()
-	err = i.to(Running, func(p *Proc) { p.Started, p.PID = &started, h.box.PID() })
-	if err != nil {
-		h.box.Kill()
-		h.box.Wait()
-		return isolate.Exit{}, err
+	return box, nil
+}
+
+// number takes the numbers that the record lacks. The proc's folder is there, so
+// that they are nobody else's.
+func (i *instance) number(r *record) error {
+	p := &r.Proc
+	if p.Port == 0 {
+		port, err := i.m.ports.Take(p.ID)
+		if errors.Is(err, lease.ErrExhausted) {
+			return fmt.Errorf("no port left of %d-%d: stop a proc, or start the hypervisor with a larger --max-procs",
+				i.m.cfg.BasePort, i.m.cfg.BasePort+i.m.cfg.MaxProcs-1)
+		}
+		if err != nil {
+			return err
+		}
+		p.Port = port
+		p.Config = mergeConfig(p.Config, port, i.m.host)
 	}
-	return h.box.Wait(), nil
+	if r.IDs == nil {
+		ids, err := i.m.ids.Take(p.ID)
+		if err != nil {
+			return fmt.Errorf("no range of user ids left: %w", err)
+		}
+		r.IDs = &ids
+	}
+	return nil
 }
 
 // provision finds the template, fetches the image and makes the layer.
-func (i *instance) provision(h *holdings) (isolate.Spec, error) {
-	template, err := i.m.cfg.Templates.Get(i.p.Template)
+func (i *instance) provision() (isolate.Spec, error) {
+	r := i.recorded()
+	ctx, cancel := context.WithCancel(i.boot)
+	defer cancel()
+	defer context.AfterFunc(i.m.life, cancel)()
+	template, err := i.m.cfg.Templates.Get(r.Proc.Template)
 	if err != nil {
 		return isolate.Spec{}, err
 	}
 	var image rootfs.Image
-	if i.p.Image != "" {
+	if r.Proc.Image != "" {
 		start := time.Now()
-		if image, err = i.m.cfg.Images.Fetch(i.boot, i.p.Image); err != nil {
+		if image, err = i.m.cfg.Images.Fetch(ctx, r.Proc.Image); err != nil {
 			return isolate.Spec{}, err
 		}
 		i.phase("fetch", start)
 	}
 	start := time.Now()
-	n, err := i.m.ids.lease()
-	if err != nil {
-		return isolate.Spec{}, fmt.Errorf("no range of user ids left: %w", err)
-	}
-	h.idRange = n + 1
-	ids := isolate.IDRange{Base: uint32(idsBase + n*idsEach), Size: idsEach}
-	layer, err := i.m.cfg.Layers.Create(i.p.ID, ids, nil)
+	ids := idsOf(*r.IDs)
+	layer, err := i.m.cfg.Layers.Create(r.Proc.ID, ids, nil)
 	if err != nil {
 		return isolate.Spec{}, err
 	}
-	h.layer = true
 	if err := i.writeHosts(); err != nil {
 		return isolate.Spec{}, err
 	}
 	i.phase("layer", start)
-	spec := specOf(i.p, template, ids, layer)
-	spec.Binds = i.m.binds(i.p, image.Dir)
+	spec := specOf(r.Proc, template, ids, layer)
+	spec.Binds = i.m.binds(r.Proc, image.Dir)
 	return spec, nil
 }
 
@@ -133,67 +174,61 @@ const hostsName = "hosts"
 
 // writeHosts writes the proc's /etc/hosts.
 func (i *instance) writeHosts() error {
+	p := i.recorded().Proc
 	hosts := filepath.Join(i.dir, hostsName)
-	text := fmt.Sprintf("127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n", hostname(i.p.App, i.p.Name))
+	text := fmt.Sprintf("127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n", hostname(p.App, p.Name))
 	return errors.Join(os.WriteFile(hosts, []byte(text), 0o644), os.Chmod(hosts, 0o644))
 }
 
-// launch starts the sandbox with its output captured.
-func (i *instance) launch(h *holdings, spec isolate.Spec) error {
+// launch starts the sandbox, which keeps itself and its log in the proc's folder.
+func (i *instance) launch(spec isolate.Spec) (*isolate.Sandbox, error) {
 	start := time.Now()
 	plan, err := isolate.NewPlan(spec, i.m.cfg.Engine.Host())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	log, err := openLog(i.dir)
+	if err := writeSpec(i.dir, spec); err != nil {
+		return nil, err
+	}
+	keep := i.keep()
+	box, err := i.m.cfg.Engine.Launch(i.boot, plan, isolate.IO{Keep: &keep})
 	if err != nil {
-		return err
-	}
-	i.mu.Lock()
-	i.logFile = log
-	i.mu.Unlock()
-	h.capture = &capture{
-		log: log, sink: i.m.sink, tag: i.p.App + "[" + i.p.Name + "]", slog: i.log, dropped: i.m.countDropped,
-	}
-	stdout, err := h.capture.stream("stdout")
-	if err != nil {
-		return err
-	}
-	defer stdout.Close()
-	stderr, err := h.capture.stream("stderr")
-	if err != nil {
-		return err
-	}
-	defer stderr.Close()
-	box, err := i.m.cfg.Engine.Launch(i.boot, plan, isolate.IO{Stdout: stdout, Stderr: stderr})
-	if err != nil {
-		return err
+		return nil, err
 	}
 	i.phase("launch", start)
-	h.box = box
-	i.mu.Lock()
-	i.box = box
-	stopping := i.stopping
-	i.mu.Unlock()
-	if stopping {
-		return context.Canceled
+	i.setSandbox(box)
+	if i.isStopping() {
+		return nil, context.Canceled
 	}
-	return nil
+	return box, nil
+}
+
+// keep is where the sandbox keeps what it needs.
+func (i *instance) keep() isolate.Keep {
+	return isolate.Keep{Dir: i.dir, Segment: i.m.cfg.LogSegment, Rate: i.m.cfg.LogRate}
 }
 
 // outcome is the last state of the proc and what belongs to it.
-func (i *instance) outcome(exit isolate.Exit, err error) (State, func(*Proc)) {
+func (i *instance) outcome(exit isolate.Exit, err error) (State, func(*record)) {
 	ended := time.Now().UTC()
 	if !exit.At.IsZero() {
 		ended = exit.At.UTC()
 	}
-	stopping := i.isStopping()
-	ran := i.snapshot().State == Running
+	r := i.recorded()
+	stopping := r.Stop != nil
+	ran := r.Proc.State == Running
 	next := Fail
 	if ran && err == nil && exit.Err == nil && exit.Code == 0 && exit.Signal == 0 {
 		next = Done
 	}
-	return next, func(p *Proc) {
+	if exit.LogErr != nil {
+		i.log.Error("output may be missing from the log", "err", exit.LogErr)
+	}
+	if exit.Err != nil && r.Boot != i.m.bootID {
+		exit.Err = errors.New("the machine was restarted while it ran")
+	}
+	return next, func(r *record) {
+		p := &r.Proc
 		p.Ended, p.PID = &ended, 0
 		p.Reason = reason(next, ran, stopping, exit, err)
 		var noExec *isolate.ExecError

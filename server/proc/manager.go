@@ -19,29 +19,26 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gilliam/hypervisor/isolate"
-)
-
-// idsEach is how many host ids each sandbox gets, and idsBase where the first
-// range begins: beyond the ids that systemd gives to containers and users, and
-// below 2^31, which some programs cannot count past (UIDS-GIDS of systemd).
-const (
-	idsEach  = 1 << 16
-	idsBase  = 0x70000000
-	idRanges = (0x7fff0000 - idsBase) / idsEach
+	"github.com/gilliam/hypervisor/server/proc/applog"
+	"github.com/gilliam/hypervisor/server/proc/lease"
 )
 
 // A Manager owns every proc of one state folder. It is safe for concurrent use.
 type Manager struct {
-	cfg   Config
-	log   *slog.Logger
-	ports *pool
-	ids   *pool
-	sink  *syslogSink
-	host  string
+	cfg    Config
+	log    *slog.Logger
+	ports  *lease.Pool
+	ids    *lease.Pool
+	sink   *applog.Sink
+	host   string
+	bootID string
 
 	ctx        context.Context // of callbacks: ends when Close runs out of time
 	cancel     context.CancelFunc
-	background sync.WaitGroup // procs' lives and stops
+	life       context.Context // ends when procs are left to the next hypervisor
+	leave      context.CancelFunc
+	leaving    <-chan struct{} // life's
+	background sync.WaitGroup  // procs' lives and stops
 	callbacks  sync.WaitGroup
 
 	mu      sync.Mutex
@@ -54,29 +51,33 @@ type Manager struct {
 type Counts struct {
 	Launches   map[string]uint64 // by outcome: "running" or "fail"
 	Callbacks  map[string]uint64 // by outcome: "delivered" or "failed"
-	LogDropped map[string]uint64 // lines of output, by what did not take them: "file" or "syslog"
+	LogDropped map[string]uint64 // lines of output, by what did not take them: "syslog"
 }
 
-// Open takes over a state folder. Procs that were not ended are what a
-// hypervisor that died has left: their sandboxes have ended with it, what is
-// left of them is removed, and they are marked as failed.
+// Open takes over a state folder. Procs that have not ended are what the
+// hypervisor before has left: those that run are taken over, those that ended
+// meanwhile are told of, and those that it was about to launch are launched.
 func Open(cfg Config) (*Manager, error) {
 	cfg = cfg.withDefaults()
 	m := &Manager{
-		cfg:   cfg,
-		log:   cfg.Log,
-		host:  cfg.Host,
-		procs: make(map[string]*instance),
+		cfg:    cfg,
+		log:    cfg.Log,
+		host:   cfg.Host,
+		bootID: bootID(),
+		procs:  make(map[string]*instance),
 		counts: Counts{
 			Launches:   map[string]uint64{"running": 0, "fail": 0},
 			Callbacks:  map[string]uint64{"delivered": 0, "failed": 0},
-			LogDropped: map[string]uint64{"file": 0},
+			LogDropped: map[string]uint64{},
 		},
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.life, m.leave = context.WithCancel(context.Background())
+	m.leaving = m.life.Done()
 	if err := m.open(); err != nil {
 		m.cancel()
-		return nil, errors.Join(err, m.closePools())
+		m.leave()
+		return nil, errors.Join(err, m.closeShared(m.ctx))
 	}
 	return m, nil
 }
@@ -97,6 +98,12 @@ func (c Config) withDefaults() Config {
 	if c.Grace == 0 {
 		c.Grace = 8 * time.Second
 	}
+	if c.LogSegment == 0 {
+		c.LogSegment = 8 << 20
+	}
+	if c.LogRate == 0 {
+		c.LogRate = 16 << 20
+	}
 	if c.KeepEnded == 0 {
 		c.KeepEnded = 1000
 	}
@@ -113,35 +120,29 @@ func (c Config) withDefaults() Config {
 }
 
 func (m *Manager) open() (err error) {
-	if m.cfg.BasePort < 1 || m.cfg.MaxProcs < 1 || m.cfg.BasePort+m.cfg.MaxProcs-1 > 65535 {
-		return fmt.Errorf("pool of ports %d+%d: must lie in 1 to 65535", m.cfg.BasePort, m.cfg.MaxProcs)
-	}
 	if err := os.MkdirAll(m.procsDir(), 0o700); err != nil {
 		return err
 	}
-	base := m.cfg.BasePort
-	free := func(n int) bool { return portFree(base + n) }
-	if m.ports, err = openPool(filepath.Join(m.cfg.RunDir, "ports.lock"), int64(base), m.cfg.MaxProcs, free); err != nil {
+	if err := m.openNumbers(); err != nil {
 		return err
 	}
-	if m.ids, err = openPool(filepath.Join(m.cfg.RunDir, "ids.lock"), 0, idRanges, nil); err != nil {
-		return err
-	}
-	m.ids.again = true // the engine keeps a user namespace for each range that was used
-	if m.sink, err = openSyslog(m.cfg.LogSink); err != nil {
+	if m.sink, err = applog.OpenSink(m.cfg.LogSink, m.log); err != nil {
 		return err
 	}
 	return m.recover()
 }
 
-func (m *Manager) closePools() error {
+// closeShared gives back what is shared with other hypervisors, and the sink.
+func (m *Manager) closeShared(ctx context.Context) error {
 	var err error
-	for _, p := range []*pool{m.ports, m.ids} {
+	for _, p := range []*lease.Pool{m.ports, m.ids} {
 		if p != nil {
-			err = errors.Join(err, p.close())
+			err = errors.Join(err, p.Close())
 		}
 	}
-	m.sink.close()
+	if m.sink != nil {
+		err = errors.Join(err, m.sink.Close(ctx))
+	}
 	// Ours when it is empty; what else is in it is someone else's.
 	if rmErr := os.Remove(m.cfg.RunDir); rmErr != nil && !errors.Is(rmErr, unix.ENOTEMPTY) && !errors.Is(rmErr, fs.ErrNotExist) {
 		err = errors.Join(err, rmErr)
@@ -195,16 +196,9 @@ func (m *Manager) begin(r Request) (Proc, error) {
 	m.mu.Unlock()
 
 	p := newProc(r, uuid.NewString())
-	port, portErr := m.ports.lease()
-	if portErr == nil {
-		p.Port = m.cfg.BasePort + port
-	}
-	p.Config = mergeConfig(r.Config, p.Port, m.host)
-	i := m.instanceOf(p)
-	if err := i.create(); err != nil {
-		if portErr == nil {
-			m.ports.release(port)
-		}
+	p.Config = mergeConfig(r.Config, 0, m.host)
+	i := m.instanceOf(record{Proc: p})
+	if err := i.record(); err != nil {
 		m.background.Done()
 		return Proc{}, fmt.Errorf("record proc: %w", err)
 	}
@@ -212,15 +206,33 @@ func (m *Manager) begin(r Request) (Proc, error) {
 	m.procs[p.ID] = i
 	m.mu.Unlock()
 	i.log.Info("state", "state", p.State)
-	i.notify.tell(p)
 	begun := i.snapshot()
+	i.notify.tell(begun)
 	// Owned by the Manager: ends when the proc has; Close waits for it.
 	go func() {
 		defer m.background.Done()
-		i.live(portErr)
+		i.live()
 		m.prune()
 	}()
 	return begun, nil
+}
+
+// record makes the proc's folder, takes its numbers and writes its first record.
+// That there are none left is told when it boots.
+func (i *instance) record() error {
+	if err := i.create(); err != nil {
+		return err
+	}
+	err := i.change(func(r *record) error {
+		if err := i.number(r); err != nil {
+			i.log.Debug("no number yet", "err", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return errors.Join(err, i.release(), os.RemoveAll(i.dir))
+	}
+	return nil
 }
 
 // newProc is the proc that is asked for, with the defaults of what is not.
@@ -254,10 +266,11 @@ func withDefaults(l Limits) Limits {
 	return l
 }
 
-func (m *Manager) instanceOf(p Proc) *instance {
+func (m *Manager) instanceOf(r record) *instance {
+	p := r.Proc
 	log := m.log.With("proc", p.ID, "app", p.App, "name", p.Name)
 	ctx, cancel := context.WithCancel(context.Background())
-	return &instance{
+	i := &instance{
 		m:    m,
 		dir:  filepath.Join(m.procsDir(), p.ID),
 		log:  log,
@@ -265,9 +278,15 @@ func (m *Manager) instanceOf(p Proc) *instance {
 		notify: &notifier{
 			ctx: m.ctx, client: m.cfg.Client, url: p.Callback, log: log, count: m.countCallback, idle: &m.callbacks,
 		},
-		p:       p,
+		over: make(chan struct{}), gone: make(chan error, 1),
+		r:       r,
 		changed: make(chan struct{}),
 	}
+	if p.State.Ended() {
+		cancel()
+		close(i.over)
+	}
+	return i
 }
 
 // get finds a proc by its id.
@@ -325,13 +344,19 @@ func (m *Manager) Logs(ctx context.Context, id string, opt LogOptions, fn func(L
 	if err != nil {
 		return err
 	}
-	// The log begins when the proc boots.
+	// Who follows hears nothing of a proc before it is said to run.
 	if opt.Follow {
 		if _, err := i.wait(ctx, func(s State) bool { return s != Init && s != Boot }); err != nil {
 			return nil
 		}
 	}
-	return i.logs().read(ctx, opt, fn)
+	return applog.Read(ctx, i.dir, opt, i.over, fn)
+}
+
+// forward sends what the proc writes to the syslog receiver, if there is one.
+func (m *Manager) forward(i *instance) {
+	p := i.recorded().Proc
+	m.sink.Forward(i.dir, p.App, p.Name, p.ID, i.over)
 }
 
 // Usage reads what a running proc uses. It returns [isolate.ErrEnded] for one
@@ -348,6 +373,9 @@ func (m *Manager) Usage(id string) (isolate.Usage, error) {
 	return box.Usage()
 }
 
+// isLeaving tells whether procs are being left to the next hypervisor.
+func (m *Manager) isLeaving() bool { return m.life.Err() != nil }
+
 // Counts returns the totals so far.
 func (m *Manager) Counts() Counts {
 	m.mu.Lock()
@@ -356,7 +384,7 @@ func (m *Manager) Counts() Counts {
 	c.Launches = maps.Clone(c.Launches)
 	c.Callbacks = maps.Clone(c.Callbacks)
 	c.LogDropped = maps.Clone(c.LogDropped)
-	c.LogDropped["syslog"] = m.sink.dropped()
+	c.LogDropped["syslog"] = m.sink.Lost()
 	return c
 }
 
@@ -370,10 +398,4 @@ func (m *Manager) countLaunch(outcome string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.counts.Launches[outcome]++
-}
-
-func (m *Manager) countDropped(lines int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.counts.LogDropped["file"] += uint64(lines)
 }

@@ -6,18 +6,55 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/server/proc/lease"
 )
 
-// recover reads the records of a state folder. Sandboxes end with their
-// hypervisor, so that a proc that had not ended has now; what is left of it is
-// removed before it is told. What cannot be read is set aside, never deleted.
+// recover reads the records of a state folder, takes over what runs, and makes
+// every proc that has not ended go on from where it was. What cannot be read is
+// set aside, never deleted.
 func (m *Manager) recover() error {
-	entries, err := os.ReadDir(m.procsDir())
+	live, err := m.readRecords()
 	if err != nil {
 		return err
+	}
+	if err := m.sweep(); err != nil {
+		return err
+	}
+	var adopting sync.WaitGroup
+	for _, i := range live {
+		adopting.Go(i.adopt)
+	}
+	adopting.Wait()
+	if err := m.removeOrphans(live); err != nil {
+		return err
+	}
+	for _, i := range live {
+		// Owned by the Manager: ends when the proc has; Close waits for it.
+		m.background.Go(func() {
+			i.live()
+			m.prune()
+		})
+		if s := i.recorded().Stop; s != nil {
+			i.cancelBoot()
+			left := min(s.Grace, time.Until(s.At.Add(s.Grace))) // the clock may have been set back
+			m.background.Go(func() { i.terminate(max(0, left)) })
+		}
+	}
+	return nil
+}
+
+// readRecords makes an instance of every record and returns those of procs that
+// have not ended.
+func (m *Manager) readRecords() (live []*instance, err error) {
+	entries, err := os.ReadDir(m.procsDir())
+	if err != nil {
+		return nil, err
 	}
 	for _, e := range entries {
 		dir := filepath.Join(m.procsDir(), e.Name())
@@ -27,35 +64,100 @@ func (m *Manager) recover() error {
 			}
 			continue
 		}
-		p, err := readRecord(dir)
+		if unix.Rmdir(dir) == nil {
+			continue // empty: it was not recorded yet
+		}
+		r, err := readRecord(dir)
 		if err != nil {
 			m.setAside(dir, err)
 			continue
 		}
-		m.adopt(p)
+		i := m.instanceOf(r)
+		m.procs[r.Proc.ID] = i
+		if !r.Proc.State.Ended() {
+			live = append(live, i)
+		}
 	}
-	return m.removeOrphans()
+	return live, nil
 }
 
-// adopt takes over one recorded proc.
-func (m *Manager) adopt(p Proc) {
-	i := m.instanceOf(p)
-	m.procs[p.ID] = i
-	if p.State.Ended() {
+// sweep gives back the numbers of procs that have ended or are gone.
+func (m *Manager) sweep() error {
+	for _, pool := range []*lease.Pool{m.ports, m.ids} {
+		held, err := pool.Held()
+		if err != nil {
+			return err
+		}
+		for n, id := range held {
+			if i, ok := m.procs[id]; ok && !i.recorded().Proc.State.Ended() {
+				continue
+			}
+			if err := pool.Release(n, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// adopt takes over what there is of the proc's sandbox. When there is none, what
+// is left of it is removed, and live goes on from there.
+func (i *instance) adopt() {
+	box, err := i.findSandbox()
+	if err == nil {
+		i.log.Info("taken over", "state", i.recorded().Proc.State, "pid", box.PID())
+		i.setSandbox(box)
+	} else if !errors.Is(err, isolate.ErrNeverStarted) {
+		i.log.Error("sandbox cannot be taken over", "err", err)
+	}
+	claimed := i.claim()
+	if box != nil {
+		if claimed != nil {
+			i.log.Error("a number of a running proc is taken", "err", claimed)
+		}
 		return
 	}
-	i.log.Warn("proc ended with its hypervisor", "state", p.State)
-	if err := errors.Join(isolate.RemoveCgroup(p.ID), m.cfg.Layers.Remove(p.ID)); err != nil {
+	r := i.recorded()
+	if err := errors.Join(isolate.RemoveCgroup(r.Proc.ID), i.m.cfg.Layers.Remove(r.Proc.ID)); err != nil {
 		i.log.Error("proc left something behind", "err", err)
 	}
-	now := time.Now().UTC()
-	err := i.to(Fail, func(p *Proc) {
-		p.Ended, p.PID = &now, 0
-		p.Reason = "the hypervisor was stopped or killed while this proc lived"
-	})
-	if err != nil {
-		i.log.Error("state", "err", err)
+	if claimed != nil {
+		err := i.change(func(r *record) error {
+			r.IDs, r.Proc.Port = nil, 0 // others are taken when it boots
+			return nil
+		})
+		i.log.Warn("numbers are taken", "why", claimed, "err", err)
 	}
+}
+
+// findSandbox finds the sandbox that was launched for the proc.
+func (i *instance) findSandbox() (*isolate.Sandbox, error) {
+	spec, err := readSpec(i.dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, isolate.ErrNeverStarted
+	}
+	if err != nil {
+		return nil, err
+	}
+	plan, err := isolate.NewPlan(spec, i.m.cfg.Engine.Host())
+	if err != nil {
+		return nil, err
+	}
+	// Not bounded by anything but the engine: to give up is to kill it.
+	return i.m.cfg.Engine.Adopt(i.m.ctx, plan, i.keep())
+}
+
+// claim makes sure that the numbers of the record are the proc's.
+func (i *instance) claim() error {
+	r := i.recorded()
+	var err error
+	if r.Proc.Port != 0 {
+		err = i.m.ports.Claim(r.Proc.Port, r.Proc.ID)
+	}
+	if r.IDs != nil {
+		err = errors.Join(err, i.m.ids.Claim(*r.IDs, r.Proc.ID))
+	}
+	return err
 }
 
 // setAside moves a folder that is no proc's out of the way.
@@ -67,12 +169,19 @@ func (m *Manager) setAside(dir string, why error) {
 }
 
 // removeOrphans removes layers whose proc is gone or has ended.
-func (m *Manager) removeOrphans() error {
+func (m *Manager) removeOrphans(live []*instance) error {
 	layers, err := m.cfg.Layers.List()
 	if err != nil {
 		return err
 	}
+	held := make(map[string]bool)
+	for _, i := range live {
+		held[i.recorded().Proc.ID] = true
+	}
 	for _, id := range layers {
+		if held[id] {
+			continue
+		}
 		if err := m.cfg.Layers.Remove(id); err != nil {
 			m.log.Error("remove orphaned layer", "layer", id, "err", err)
 			continue

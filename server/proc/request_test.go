@@ -155,18 +155,6 @@ func TestCallbackURL(t *testing.T) {
 	}
 }
 
-func TestParseSink(t *testing.T) {
-	for in, want := range map[string]string{
-		"udp://127.0.0.1:514": "udp 127.0.0.1:514", "tcp://[::1]:601": "tcp [::1]:601", "unix:///dev/log": "unixgram /dev/log",
-		"udp://x": "", "http://x:1": "", "x": "", "unix://host/x": "", "udp://x:1/path": "", "unix:///": "",
-	} {
-		network, address, err := parseSink(in)
-		if got := strings.TrimSpace(network + " " + address); got != want || (err == nil) != (want != "") {
-			t.Errorf("%s: got %q %v, want %q", in, got, err, want)
-		}
-	}
-}
-
 // FuzzCommand makes sure that what a client sends as a command is refused or
 // means the same when it is read back.
 func FuzzCommand(f *testing.F) {

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -58,12 +58,20 @@ func TestOutcome(t *testing.T) {
 		{"stopped in boot", Boot, true, isolate.Exit{}, boom, Fail, -1, "stopped by request before it ran"},
 		{"image", Boot, false, isolate.Exit{}, boom, Fail, -1, "boom"},
 		{"not found", Boot, false, isolate.Exit{}, &isolate.ExecError{Path: "/x", Err: os.ErrNotExist}, Fail, 126, "exec /x"},
+		{"the machine was restarted", Running, false, isolate.Exit{Code: 137, Signal: 9, Err: errors.New("killed")}, nil, Fail, 137, "the machine was restarted"},
 		{"broken", Running, false, isolate.Exit{Code: 255, Err: boom, At: at}, nil, Fail, 255, "boom"},
 	} {
-		i := &instance{p: Proc{State: c.state}, stopping: c.stopping}
-		next, change := i.outcome(c.exit, c.err)
-		p := Proc{PID: 7}
-		change(&p)
+		i := &instance{m: &Manager{}, r: record{Proc: Proc{State: c.state, PID: 7}}}
+		if strings.HasPrefix(c.name, "the machine") {
+			i.m.bootID = "another"
+		}
+		if c.stopping {
+			i.r.Stop = &stop{}
+		}
+		next, set := i.outcome(c.exit, c.err)
+		r := i.recorded()
+		set(&r)
+		p := r.Proc
 		code := -1
 		if p.ExitCode != nil {
 			code = *p.ExitCode
@@ -79,15 +87,20 @@ func TestRecordRoundTrip(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	want := Proc{ID: "id-1", App: "blog", State: Running, Command: Exec("a", "b"), Config: map[string]string{"K": "v"}}
+	ids := 7
+	want := record{
+		Proc: Proc{ID: "id-1", App: "blog", State: Running, Command: Exec("a", "b"), Config: map[string]string{"K": "v"}},
+		IDs:  &ids, Boot: "b", Stop: &stop{At: time.Unix(5, 0).UTC(), Grace: time.Second, Remove: true},
+	}
 	for range 2 {
 		if err := writeRecord(dir, want); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got, err := readRecord(dir)
-	if err != nil || got.App != "blog" || got.Command.String() != `["a","b"]` || got.Config["K"] != "v" {
-		t.Errorf("%+v %v", got, err)
+	want.Version = recordVersion
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v %v, want %+v", got, err, want)
 	}
 	entries, _ := os.ReadDir(dir)
 	if len(entries) != 1 {
@@ -98,11 +111,26 @@ func TestRecordRoundTrip(t *testing.T) {
 	}
 }
 
+// A stop that was asked for is not put off by a later one.
+func TestStopAfterStop(t *testing.T) {
+	at := time.Unix(100, 0)
+	soon, late := stop{At: at, Grace: time.Second}, stop{At: at.Add(time.Second), Grace: time.Minute, Remove: true}
+	if got, want := *late.after(&soon), (stop{At: at, Grace: time.Second, Remove: true}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got, want := *soon.after(&late), (stop{At: at, Grace: time.Second, Remove: true}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := *soon.after(nil); got != soon {
+		t.Errorf("got %+v, want %+v", got, soon)
+	}
+}
+
 func TestRecordRefused(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty":       "",
 		"half":        `{"version":1,"proc":{"id":"x"`,
-		"version":     `{"version":2,"proc":{"id":"x","state":"done"}}`,
+		"version":     `{"version":99,"proc":{"id":"x","state":"done"}}`,
 		"other's":     `{"version":1,"proc":{"id":"y","state":"done"}}`,
 		"state":       `{"version":1,"proc":{"id":"x","state":"dead"}}`,
 		"not a proc":  `[]`,
@@ -116,91 +144,4 @@ func TestRecordRefused(t *testing.T) {
 			t.Errorf("%s: %+v", name, p)
 		}
 	}
-}
-
-func TestPool(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	open := func(base int64, size int, free func(int) bool) *pool {
-		p, err := openPool(path, base, size, free)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
-	lease := func(p *pool, want ...int) {
-		t.Helper()
-		for _, w := range want {
-			if n, err := p.lease(); err != nil || n != w {
-				t.Errorf("got %d %v, want %d", n, err, w)
-			}
-		}
-	}
-	a, b := open(0, 3, nil), open(1, 3, nil)
-	lease(a, 0, 1)
-	lease(b, 1) // 0 of b is 1 of a
-	if _, err := a.lease(); !errors.Is(err, errExhausted) {
-		t.Errorf("2 of a is 1 of b: %v", err)
-	}
-	b.release(1)
-	b.release(1)
-	b.release(2) // never held
-	lease(a, 2)
-	a.release(0)
-	lease(a, 0)
-	if err := a.close(); err != nil { // as when its hypervisor is killed
-		t.Fatal(err)
-	}
-	lease(b, 2, 0, 1)
-	if _, err := os.Stat(path); err != nil {
-		t.Errorf("removed under b: %v", err)
-	}
-	c := open(10, 3, func(n int) bool { return n == 2 })
-	lease(c, 2)
-	if _, err := c.lease(); !errors.Is(err, errExhausted) {
-		t.Errorf("only 2 is free: %v", err)
-	}
-	if err := errors.Join(b.close(), c.close()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the last one to close leaves the file: %v", err)
-	}
-}
-
-func TestPoolUnderRace(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	var mu sync.Mutex
-	held := make(map[int]bool)
-	var all sync.WaitGroup
-	for range 4 {
-		all.Go(func() {
-			for range 200 {
-				// Opened and closed each time: the file comes and goes under the others.
-				p, err := openPool(path, 0, 8, nil)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				n, err := p.lease()
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				mu.Lock()
-				if held[n] {
-					t.Errorf("%d given twice", n)
-				}
-				held[n] = true
-				mu.Unlock()
-				mu.Lock()
-				delete(held, n)
-				mu.Unlock()
-				p.release(n)
-				if err := p.close(); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	all.Wait()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,34 +28,59 @@ func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) (Pro
 	if err != nil {
 		return Proc{}, err
 	}
-	m.stop(i, grace)
+	m.stop(i, grace, false)
 	return i.wait(ctx, State.Ended)
 }
 
-// stop begins to end the proc.
-func (m *Manager) stop(i *instance, grace time.Duration) {
+// stop begins to end the proc, and tells whether there was anything to end.
+func (m *Manager) stop(i *instance, grace time.Duration, remove bool) bool {
 	if grace < 0 {
 		grace = m.cfg.Grace
 	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.p.State.Ended() {
-		return
+	wanted := stop{At: time.Now().UTC(), Grace: grace, Remove: remove}
+	err := i.change(func(r *record) error {
+		if r.Proc.State.Ended() {
+			return errEnded
+		}
+		r.Stop = wanted.after(r.Stop)
+		return nil
+	})
+	if errors.Is(err, errEnded) {
+		return false
 	}
-	i.stopping = true
+	if err != nil { // it is stopped all the same, if we live long enough
+		i.log.Error("stop not recorded", "err", err)
+		i.mu.Lock()
+		i.r.Stop = wanted.after(i.r.Stop)
+		i.mu.Unlock()
+	}
 	i.cancelBoot()
 	// Owned by the Manager: ends with the proc. Close waits for it; the proc's
 	// own life, which has not ended, keeps that wait from being over already.
 	m.background.Go(func() { i.terminate(grace) })
+	return true
+}
+
+// errEnded is a proc that has ended already.
+var errEnded = errors.New("it has ended")
+
+// after is what is wanted of a proc of which something was wanted before: the
+// sooner end.
+func (s stop) after(before *stop) *stop {
+	if before != nil {
+		s.Remove = s.Remove || before.Remove
+		if before.At.Add(before.Grace).Before(s.At.Add(s.Grace)) {
+			s.At, s.Grace = before.At, before.Grace
+		}
+	}
+	return &s
 }
 
 // terminate signals the proc until it has ended.
 func (i *instance) terminate(grace time.Duration) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	p, _ := i.wait(ctx, func(s State) bool { return s != Init && s != Boot })
+	p, err := i.wait(i.m.life, func(s State) bool { return s != Init && s != Boot })
 	box := i.sandbox()
-	if p.State.Ended() || box == nil {
+	if err != nil || p.State.Ended() || box == nil {
 		return
 	}
 	start := time.Now()
@@ -62,25 +88,28 @@ func (i *instance) terminate(grace time.Duration) {
 		if at >= grace && at > 0 {
 			break
 		}
-		if !sleepUntil(box.Done(), start.Add(at)) {
+		if !i.sleepUntil(box.Done(), start.Add(at)) {
 			return
 		}
 		if err := box.Signal(syscall.SIGTERM); err != nil {
 			i.log.Debug("signal", "signal", "SIGTERM", "err", err)
 		}
 	}
-	if sleepUntil(box.Done(), start.Add(grace)) {
+	if i.sleepUntil(box.Done(), start.Add(grace)) {
 		i.log.Info("grace is over, killing", "grace_seconds", grace.Seconds())
 		box.Kill()
 	}
 }
 
-// sleepUntil tells whether the time came before done.
-func sleepUntil(done <-chan struct{}, t time.Time) bool {
+// sleepUntil tells whether the time came before done, and before the proc is left
+// to the next hypervisor.
+func (i *instance) sleepUntil(done <-chan struct{}, t time.Time) bool {
 	timer := time.NewTimer(time.Until(t))
 	defer timer.Stop()
 	select {
 	case <-done:
+		return false
+	case <-i.m.leaving:
 		return false
 	case <-timer.C:
 		return true
@@ -91,10 +120,20 @@ func sleepUntil(done <-chan struct{}, t time.Time) bool {
 // nil nothing is left, neither record nor log. When ctx ends first the proc
 // still stops, but stays.
 func (m *Manager) Remove(ctx context.Context, id string, grace time.Duration) error {
-	if _, err := m.Stop(ctx, id, grace); err != nil {
+	i, err := m.get(id)
+	if err != nil {
 		return err
 	}
-	return m.dispose(id)
+	if !m.stop(i, grace, true) {
+		return m.dispose(id)
+	}
+	select {
+	case err := <-i.gone:
+		i.gone <- err // for the others who wait
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // dispose forgets a proc that has ended and removes its folder.
@@ -133,21 +172,21 @@ func (m *Manager) prune() {
 	}
 }
 
-// Close refuses new procs, stops those that run, and waits for them. When ctx
-// ends it kills what is left and waits for that. It frees the pools and the log
-// sink; the Manager is of no use afterwards.
+// Close refuses new procs and either stops those that run and waits for them, or
+// leaves them to the next hypervisor; see [Config.StopOnExit]. When ctx ends it
+// kills what is left and waits for that. It frees the pools and the log sink; the
+// Manager is of no use afterwards.
 func (m *Manager) Close(ctx context.Context) error {
 	m.mu.Lock()
 	m.closing = true
-	all := make([]*instance, 0, len(m.procs))
-	for _, i := range m.procs {
-		all = append(all, i)
-	}
+	all := slices.Collect(maps.Values(m.procs))
 	m.mu.Unlock()
-	for _, i := range all {
-		if !i.snapshot().State.Ended() {
-			m.stop(i, -1)
+	if m.cfg.StopOnExit {
+		for _, i := range all {
+			m.stop(i, -1, false)
 		}
+	} else {
+		m.leave()
 	}
 	idle := make(chan struct{})
 	// Owned by Close, which waits for idle.
@@ -160,7 +199,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		m.cancel()
 		for _, i := range all {
-			if box := i.sandbox(); box != nil {
+			if box := i.sandbox(); box != nil && m.cfg.StopOnExit {
 				box.Kill()
 			}
 		}
@@ -172,5 +211,6 @@ func (m *Manager) Close(ctx context.Context) error {
 	defer last.Stop()
 	m.callbacks.Wait()
 	m.cancel()
-	return m.closePools()
+	m.leave()
+	return m.closeShared(ctx)
 }

@@ -1,8 +1,9 @@
-package proc
+package applog
 
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -11,21 +12,22 @@ import (
 	"time"
 )
 
-// A syslogSink sends the apps' lines to a syslog receiver, as the original did,
+// A Sink sends the apps' lines to a syslog receiver, as the original did,
 // with the tag app[name] (RFC 3164). It never holds an app up: what the receiver
 // does not take is dropped and counted. It is safe for concurrent use.
-type syslogSink struct {
+type Sink struct {
 	network, address string
 	host             string
 	queue            chan []byte
 	lost             atomic.Uint64
 	done             sync.WaitGroup
+	ctx              context.Context
 	cancel           context.CancelFunc
 }
 
-// openSyslog starts the sink named by a URL, udp://host:port, tcp://host:port or
+// OpenSink starts the sink named by a URL, udp://host:port, tcp://host:port or
 // unix:///path. An empty or "none" URL means no sink, nil.
-func openSyslog(sink string) (*syslogSink, error) {
+func OpenSink(sink string, _ *slog.Logger) (*Sink, error) {
 	if sink == "" || sink == "none" {
 		return nil, nil
 	}
@@ -38,7 +40,7 @@ func openSyslog(sink string) (*syslogSink, error) {
 		host = "-"
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &syslogSink{network: network, address: address, host: host, queue: make(chan []byte, 1024), cancel: cancel}
+	s := &Sink{network: network, address: address, host: host, queue: make(chan []byte, 1024), ctx: ctx, cancel: cancel}
 	// Owned by the sink: close ends it and waits.
 	s.done.Go(func() { s.run(ctx) })
 	return s, nil
@@ -60,7 +62,7 @@ func parseSink(sink string) (network, address string, err error) {
 }
 
 // send queues one line.
-func (s *syslogSink) send(at time.Time, stream, tag string, text []byte) {
+func (s *Sink) send(at time.Time, stream, tag string, text []byte) {
 	const user, info, err = 1 << 3, 6, 3
 	priority := user | info
 	if stream == "stderr" {
@@ -75,25 +77,42 @@ func (s *syslogSink) send(at time.Time, stream, tag string, text []byte) {
 	}
 }
 
-// dropped is how many lines the receiver did not get.
-func (s *syslogSink) dropped() uint64 {
+// Forward sends what is written in dir from now on, until ended is closed and all
+// is sent. A nil Sink sends nothing.
+func (s *Sink) Forward(dir, app, name, _ string, ended <-chan struct{}) {
+	if s == nil {
+		return
+	}
+	// Owned by the sink: Close waits for it.
+	s.done.Go(func() {
+		_ = Read(s.ctx, dir, Options{Follow: true, Tail: -1}, ended, func(l Line) error {
+			s.send(l.Time, l.Stream, app+"["+name+"]", l.Text)
+			return nil
+		})
+	})
+}
+
+// Lost is how many lines the receiver did not get.
+func (s *Sink) Lost() uint64 {
 	if s == nil {
 		return 0
 	}
 	return s.lost.Load()
 }
 
-func (s *syslogSink) close() {
+// Close ends the sink. A nil Sink has nothing to end.
+func (s *Sink) Close(context.Context) error {
 	if s == nil {
-		return
+		return nil
 	}
 	s.cancel()
 	s.done.Wait()
+	return nil
 }
 
 // run sends what is queued, connecting when it must. After a failure it drops
 // lines for a while instead of trying at each.
-func (s *syslogSink) run(ctx context.Context) {
+func (s *Sink) run(ctx context.Context) {
 	const wait, pause = 2 * time.Second, time.Second
 	var conn net.Conn
 	var retry time.Time
