@@ -46,7 +46,7 @@ test: packages build lint template bin/prometheus bin/lxc ## every test, on real
 	go test -tags $(TAGS) -run '^$$' -bench Launch -benchtime 30x ./integration/oracle
 
 packages: # what the tests and benchmarks need
-	$(call apt,gcc libc6-dev pkg-config libseccomp-dev runc crun bubblewrap libapparmor1)
+	$(call apt,gcc libc6-dev pkg-config libseccomp-dev runc crun bubblewrap libapparmor1 systemd)
 
 bin/prometheus: # a real one to be scraped by, without its service
 	apt-get update && mkdir -p bin/deb && cd bin/deb && apt-get -o APT::Sandbox::User=root download prometheus

@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -53,6 +55,9 @@ type daemon struct {
 	tcp      string // the address of its API
 	basePort int
 	args     []string
+	before   []string   // of the command: what starts the daemon
+	env      []string   // beside env
+	files    []*os.File // from descriptor 3 on
 	cmd      *exec.Cmd
 	exited   chan struct{} // closed when it has been waited for
 
@@ -110,8 +115,10 @@ func (d *daemon) start() {
 // launch starts the daemon; the channel tells the address of its API.
 func (d *daemon) launch() <-chan string {
 	d.tb.Helper()
-	d.cmd = exec.Command(*hypervisor, append([]string{"serve"}, d.args...)...)
-	d.cmd.Env = env
+	args := slices.Concat(d.before, []string{*hypervisor, "serve"}, d.args)
+	d.cmd = exec.Command(args[0], args[1:]...)
+	d.cmd.Env = slices.Concat(env, d.env)
+	d.cmd.ExtraFiles = d.files
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // when the test binary is killed
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {

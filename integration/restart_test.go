@@ -199,7 +199,7 @@ func TestDaemonIsRefused(t *testing.T) {
 		code int
 		want []string
 	}{
-		"same folder":     {[]string{"--state-dir", d.stateDir, "--port", "0"}, 1, []string{"another hypervisor uses the state folder", "--state-dir"}},
+		"same folder":     {[]string{"--state-dir", d.stateDir, "--port", "0"}, 1, []string{fmt.Sprintf("another hypervisor, process %d, uses the state folder", d.pid()), "--state-dir"}},
 		"same port":       {[]string{"--state-dir", t.TempDir(), "--port", port}, 1, []string{"address already in use", "--port"}},
 		"same socket":     {[]string{"--state-dir", t.TempDir(), "--port", "0", "--socket", d.socket}, 1, []string{"another program answers"}},
 		"a public folder": {[]string{"--state-dir", open, "--port", "0"}, 1, []string{"open to others"}},

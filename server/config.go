@@ -48,6 +48,9 @@ type Version struct {
 	Go      string `json:"go"`
 }
 
+// DefaultMaxConns is how many connections a listener may have open.
+const DefaultMaxConns = 4096
+
 // Config wires a [Server]. Procs and Templates are required.
 type Config struct {
 	Procs     Procs
@@ -82,7 +85,8 @@ type Config struct {
 	// nowhere.
 	Log *slog.Logger
 
-	// MaxConns bounds the open connections of each listener. Zero means 4096.
+	// MaxConns bounds the open connections of each listener. Zero means
+	// [DefaultMaxConns].
 	MaxConns int
 
 	// Drain is how long Serve waits for requests at the end. Zero means 10 s.
@@ -111,7 +115,7 @@ func (c Config) withDefaults() Config {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.MaxConns == 0 {
-		c.MaxConns = 4096
+		c.MaxConns = DefaultMaxConns
 	}
 	setDefault(&c.Drain, 10*time.Second)
 	setDefault(&c.timeouts.header, 5*time.Second)

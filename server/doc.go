@@ -5,9 +5,9 @@
 //	s := server.New(server.Config{Procs: m, Templates: t, Token: token, Version: v, Log: log})
 //	unix, err := server.ListenUnix("/run/gilliam/hypervisor.sock", "gilliam")
 //	tcp, err := net.Listen("tcp", "127.0.0.1:9000")
-//	err = s.Serve(ctx, unix, tcp) // until ctx ends and every request was answered
+//	err = s.Serve(ctx, []net.Listener{unix}, []net.Listener{tcp}) // until ctx ends and every request was answered
 //
-// The same routes are served on two listeners that differ in whom they trust.
+// The same routes are served on two kinds of listeners that differ in whom they trust.
 // Who can open the unix socket (by its file mode) may do anything. On TCP a
 // request must name this host in its Host header and, but for /healthz, /readyz
 // and /metrics, carry the bearer token.

@@ -33,7 +33,7 @@ func start(t *testing.T, change func(*Config)) (procs *fakeProcs, tcp string, so
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- New(cfg).Serve(ctx, u, l) }() // owner: stop, which waits for it
+	go func() { done <- New(cfg).Serve(ctx, []net.Listener{u}, []net.Listener{l}) }() // owner: stop, which waits for it
 	stop = func() error { cancel(); return <-done }
 	return procs, l.Addr().String(), socket, stop
 }

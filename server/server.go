@@ -43,16 +43,15 @@ func (s *Server) Unix() http.Handler { return s.handler() }
 // TCP is the API for the network: who calls must show the token.
 func (s *Server) TCP() http.Handler { return s.handler(s.checkHost, s.authenticate) }
 
-// Serve answers on both listeners until ctx ends, then lets the requests
-// finish, for at most Config.Drain. Either listener may be nil; both are
-// closed when it returns.
-func (s *Server) Serve(ctx context.Context, unix, tcp net.Listener) error {
+// Serve answers on all listeners until ctx ends, then lets the requests finish,
+// for at most Config.Drain. The listeners are closed when it returns.
+func (s *Server) Serve(ctx context.Context, unix, tcp []net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
-	if unix != nil {
-		s.serve(ctx, g, unix, s.Unix())
+	for _, l := range unix {
+		s.serve(ctx, g, l, s.Unix())
 	}
-	if tcp != nil {
-		s.serve(ctx, g, tcp, s.TCP())
+	for _, l := range tcp {
+		s.serve(ctx, g, l, s.TCP())
 	}
 	return g.Wait()
 }
@@ -73,7 +72,7 @@ func (s *Server) serve(ctx context.Context, g *errgroup.Group, l net.Listener, h
 
 	// Owned by g: ends when srv is shut down.
 	g.Go(func() error {
-		err := srv.Serve(netutil.LimitListener(l, s.cfg.MaxConns))
+		err := srv.Serve(netutil.LimitListener(&acceptor{Listener: l, log: s.cfg.Log}, s.cfg.MaxConns))
 		if errors.Is(err, http.ErrServerClosed) {
 			return nil
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
@@ -116,11 +117,19 @@ func (c *serveConfig) complete() error {
 	if last := c.basePort + c.maxProcs - 1; last > 65535 {
 		return usagef("--base-port and --max-procs: the pool %d to %d goes beyond port 65535", c.basePort, last)
 	}
-	if c.port >= c.basePort && c.port < c.basePort+c.maxProcs {
-		return usagef("--port: %d is in the pool of the apps' ports, %d to %d: choose another, or move the pool with --base-port", c.port, c.basePort, c.basePort+c.maxProcs-1)
+	if err := c.allowTCP(netip.AddrPortFrom(c.listen, uint16(c.port))); err != nil {
+		return &usageError{err}
 	}
-	if c.insecureTCP && !c.listen.Unmap().IsLoopback() {
-		return usagef("--insecure-tcp: only with --listen on a loopback address, not %s: everyone who reaches it would be root here", c.listen)
+	return nil
+}
+
+// allowTCP tells whether the API may be on a TCP address.
+func (c *serveConfig) allowTCP(on netip.AddrPort) error {
+	if port := int(on.Port()); port >= c.basePort && port < c.basePort+c.maxProcs {
+		return fmt.Errorf("--port: %d is in the pool of the apps' ports, %d to %d: choose another, or move the pool with --base-port", port, c.basePort, c.basePort+c.maxProcs-1)
+	}
+	if c.insecureTCP && !on.Addr().Unmap().IsLoopback() {
+		return fmt.Errorf("--insecure-tcp: only with --listen on a loopback address, not %s: everyone who reaches it would be root here", on.Addr())
 	}
 	return nil
 }

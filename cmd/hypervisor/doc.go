@@ -22,16 +22,19 @@
 // # Start
 //
 //  1. refuse to run as anyone but root;
-//  2. make the state folder, mode 0700, and lock it: one daemon per folder;
-//  3. read the token, or make it;
-//  4. read the kernel's abilities, open engine, templates, images, layers, procs;
-//  5. listen on the unix socket and on TCP, log "ready", answer.
+//  2. take over the sockets that systemd passes, if any (package service);
+//  3. make the state folder, mode 0700, and lock it: one daemon per folder;
+//  4. read the token, or make it;
+//  5. read the kernel's abilities, open engine, templates, images, layers, procs;
+//  6. listen on the unix socket and on TCP, unless systemd does, and answer;
+//  7. ask the own API; when it has answered, log "ready" and tell systemd;
+//  8. go on asking it, for systemd's watchdog.
 //
 // # Shutdown
 //
 // SIGTERM or SIGINT begin it; a second one ends the process at once.
 //
-//  1. stop listening, which removes the socket; cut off log streams and waits;
+//  1. tell systemd; stop listening, which removes a socket of our own; cut off log streams and waits;
 //  2. finish the other requests, for at most 10 s;
 //  3. close the procs: stop every one (SIGTERM, grace, SIGKILL) and clean up;
 //  4. close the engine;

@@ -6,21 +6,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"os"
-	"path/filepath"
 	"runtime"
-	"strconv"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/gilliam/hypervisor/cmd/hypervisor/service"
 	"github.com/gilliam/hypervisor/metrics"
 	"github.com/gilliam/hypervisor/server"
 )
-
-// socketGroup is who may use the API's socket beside root.
-const socketGroup = "gilliam"
 
 // A node is what the API stands on.
 type node struct {
@@ -42,11 +37,16 @@ type opener func(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (*node,
 
 // serve runs the daemon until ctx ends; see the package's doc for the order. It
 // calls ready once, when the API answers.
-func (a *app) serve(ctx context.Context, cfg *serveConfig, ready func(tcp net.Addr)) (err error) {
+func (a *app) serve(ctx context.Context, cfg *serveConfig, ready func()) (err error) {
 	if err := a.check(); err != nil {
 		return err
 	}
 	unix.Umask(0o022) // whatever we were started with
+	given, err := service.Inherit()
+	if err != nil {
+		return err
+	}
+	defer given.Close()
 	if err := makeStateDir(cfg.stateDir); err != nil {
 		return err
 	}
@@ -61,6 +61,8 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig, ready func(tcp net.Ad
 	}
 
 	log := newLogger(a.stderr, cfg)
+	manager := service.Notifier{Log: log}
+	manager.Tell(service.Status("taking over the state folder %s", cfg.stateDir))
 	m := metrics.New(metrics.Build{Version: version, Commit: commit})
 	n, err := a.open(cfg, m, log)
 	if err != nil {
@@ -69,21 +71,51 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig, ready func(tcp net.Ad
 	defer func() { err = errors.Join(err, closeNode(ctx, n, cfg.grace, log)) }()
 	m.Watch(n.procs, n.images)
 
-	onUnix, onTCP, err := listen(cfg)
+	on, err := listen(cfg, given)
 	if err != nil {
 		return err
 	}
 	srv := server.New(server.Config{
 		Procs: n.procs, Templates: n.templates, Token: token, InsecureTCP: cfg.insecureTCP,
 		Version:      server.Version{Version: version, Commit: commit, Go: runtime.Version()},
-		AllowedHosts: cfg.allowedHosts, Listen: cfg.listen,
+		AllowedHosts: cfg.allowedHosts, Listen: cfg.listen, MaxConns: on.maxConns(),
 		Metrics: m.Handler(log), Observe: m.ObserveRequest, CountPanic: m.CountPanic, Log: log,
 	})
-	log.Info("ready", "tcp", onTCP.Addr().String(), "socket", cfg.socket, "state_dir", cfg.stateDir, "version", version, "commit", commit)
-	ready(onTCP.Addr())
-	err = srv.Serve(ctx, onUnix, onTCP)
-	log.Info("shutting down")
-	return err
+	return answer(ctx, srv, on, health{newClient(clientConfig{socket: on.unix[0].Addr().String()}), n.procs}, manager, func() {
+		log.Info("ready", "tcp", addrs(on.tcp), "socket", addrs(on.unix), "state_dir", cfg.stateDir, "open_files", openFiles(),
+			"version", version, "commit", commit)
+		ready()
+	})
+}
+
+// answer serves the API until ctx ends. It calls ready once the API answers, and
+// tells the service manager how the daemon is.
+func answer(ctx context.Context, srv *server.Server, on listeners, h health, manager service.Notifier, ready func()) error {
+	g, ctx := errgroup.WithContext(ctx)
+	// Owned by g: ends after ctx.
+	g.Go(func() error { return srv.Serve(ctx, on.unix, on.tcp) })
+	// Owned by g: ends with ctx, when h does.
+	g.Go(func() error {
+		status, err := h.check(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil // told to stop already
+		case err != nil:
+			return fmt.Errorf("the API does not answer: %w", err)
+		}
+		ready()
+		manager.Tell(service.Ready, service.Status("%s", status))
+		manager.Watch(ctx, h.check)
+		return nil
+	})
+	// Owned by g: ends with ctx.
+	g.Go(func() error {
+		<-ctx.Done()
+		manager.Log.Info("shutting down")
+		manager.Tell(service.Stopping, service.Status("finishing requests, then closing"))
+		return nil
+	})
+	return g.Wait()
 }
 
 // closeNode stops every proc and closes the rest. The deadline is the time
@@ -102,25 +134,6 @@ func closeNode(ctx context.Context, n *node, grace time.Duration, log *slog.Logg
 		log.Info("stopped")
 	}
 	return errors.Join(errs...)
-}
-
-// listen opens both listeners or none.
-func listen(cfg *serveConfig) (onUnix, onTCP net.Listener, err error) {
-	if err := os.MkdirAll(filepath.Dir(cfg.socket), 0o755); err != nil {
-		return nil, nil, err
-	}
-	onUnix, err = server.ListenUnix(cfg.socket, socketGroup)
-	if err != nil {
-		return nil, nil, err
-	}
-	onTCP, err = net.Listen("tcp", net.JoinHostPort(cfg.listen.String(), strconv.Itoa(cfg.port)))
-	if err != nil {
-		if errors.Is(err, unix.EADDRINUSE) {
-			err = fmt.Errorf("%w: choose another --port", err)
-		}
-		return nil, nil, errors.Join(err, onUnix.Close())
-	}
-	return onUnix, onTCP, nil
 }
 
 func newLogger(w io.Writer, cfg *serveConfig) *slog.Logger {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -127,7 +129,8 @@ func TestServe(t *testing.T) {
 	if status, stdout, stderr := m.run(t.Context(), "ps", "--url", "http://"+addr); status != 0 {
 		t.Errorf("over TCP: %d %s %s", status, stdout, stderr)
 	}
-	if status, _, stderr := m.run(t.Context(), "serve", "--port", "0"); status != 1 || !strings.Contains(stderr, filepath.Join(m.dir, "lock")) {
+	if status, _, stderr := m.run(t.Context(), "serve", "--port", "0"); status != 1 ||
+		!strings.Contains(stderr, filepath.Join(m.dir, "lock")) || !strings.Contains(stderr, fmt.Sprintf("process %d,", os.Getpid())) {
 		t.Errorf("a second daemon: %d %s", status, stderr)
 	}
 	if status := stop(); status != 0 || !m.procs.closed {
@@ -189,4 +192,56 @@ func TestLogRemarks(t *testing.T) {
 	if want := "=WARN msg=\"this host could isolate better\" swap=\"no limit\" io=none\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+// A service manager hears how the daemon is, and no more from one that is stuck
+// although its timers run.
+func TestServeNotifies(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const within = 300 * time.Millisecond
+	told := func(wait time.Duration) string {
+		c.SetReadDeadline(time.Now().Add(wait))
+		b := make([]byte, 4096)
+		n, _ := c.Read(b)
+		return string(b[:n])
+	}
+	until := func(want string) {
+		t.Helper()
+		for {
+			got := told(10 * time.Second)
+			if strings.HasPrefix(got, want) {
+				return
+			}
+			if got == "" {
+				t.Fatalf("%s is not told", want)
+			}
+		}
+	}
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", fmt.Sprint(within.Microseconds()))
+
+	m := newMachine(t)
+	stop, _ := m.start("serve", "--port", "0")
+	until("STATUS=taking over")
+	until("READY=1\nSTATUS=0 procs running, 0 kept")
+	until("WATCHDOG=1\nSTATUS=0 procs running, 0 kept")
+	m.procs.mu.Lock()
+	beats := 0
+	for told(3*within) != "" && beats < 3 { // the first may have been under way
+		beats++
+	}
+	m.procs.mu.Unlock()
+	if beats > 1 {
+		t.Errorf("%d beats while the procs hung", beats)
+	}
+	until("WATCHDOG=1")
+	if status := stop(); status != 0 {
+		t.Errorf("stop: %d", status)
+	}
+	until("STOPPING=1")
 }

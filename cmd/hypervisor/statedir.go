@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -63,7 +65,8 @@ func looksOurs(dir string, st fs.FileInfo) error {
 	return nil
 }
 
-// lockState locks the folder for as long as the file is open.
+// lockState locks the folder for as long as the file is open. The file says who
+// has it, for the next who tries: only the lock itself is to be trusted.
 func lockState(dir string) (*os.File, error) {
 	path := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
@@ -71,13 +74,27 @@ func lockState(dir string) (*os.File, error) {
 		return nil, err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
+		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another hypervisor uses the state folder %s (it holds %s): stop it, or give this one another --state-dir", dir, path)
+			return nil, inUse(dir, f)
 		}
 		return nil, &fs.PathError{Op: "flock", Path: path, Err: err}
 	}
+	// A disk that is full keeps nobody from starting.
+	_ = f.Truncate(0)
+	_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	return f, nil
+}
+
+// inUse says who has locked the folder, and what to do.
+func inUse(dir string, lock *os.File) error {
+	who, stop := "another hypervisor", "stop it"
+	text, _ := io.ReadAll(io.LimitReader(lock, 16))
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && pid > 0 {
+		who, stop = fmt.Sprintf("another hypervisor, process %d,", pid), fmt.Sprintf("stop it with kill %d", pid)
+	}
+	return fmt.Errorf("%s uses the state folder %s (it holds the lock %s): %s, or with systemctl stop where it is a service, or give this one another --state-dir",
+		who, dir, lock.Name(), stop)
 }
 
 // minToken is the shortest token that is taken: 128 bits in hexadecimal.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -54,7 +53,7 @@ func (a *app) demo(ctx context.Context, cfg *serveConfig, dir string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	ready := make(chan struct{})
 	// Owned by g: ends with ctx.
-	g.Go(func() error { return a.serve(ctx, cfg, func(net.Addr) { close(ready) }) })
+	g.Go(func() error { return a.serve(ctx, cfg, func() { close(ready) }) })
 	// Owned by g: ends when the app answers, or with ctx.
 	g.Go(func() error {
 		select {

@@ -1,10 +1,6 @@
 package main
 
-import (
-	"net"
-
-	"github.com/spf13/cobra"
-)
+import "github.com/spf13/cobra"
 
 func (a *app) serveVerb() *cobra.Command {
 	var cfg serveConfig
@@ -35,7 +31,7 @@ variable named beside it; a flag wins.`,
 			if err := cfg.complete(); err != nil {
 				return err
 			}
-			return a.serve(cmd.Context(), &cfg, func(net.Addr) {})
+			return a.serve(cmd.Context(), &cfg, func() {})
 		},
 	}
 	cfg.flags(cmd.Flags())
