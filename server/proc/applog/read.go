@@ -36,7 +36,7 @@ func Read(ctx context.Context, dir string, opt Options, ended <-chan struct{}, f
 	more := make(chan struct{}, 1)
 	if opt.Follow && !closed(ended) {
 		// First of all, so that nothing is written unseen.
-		w, err := watches.add(dir, func() {
+		w, err := watches.add(dir, func(bool) {
 			select {
 			case more <- struct{}{}:
 			default:

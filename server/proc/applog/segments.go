@@ -19,6 +19,8 @@ var segmentNames = [2]string{"log.0", "log.1"}
 // reader must not keep it for ever.
 const mostReads = 100
 
+var errRestless = errors.New("the log changes faster than it can be read")
+
 // segments are the files of a log. They need not exist when it is begun to be
 // read.
 type segments struct {
@@ -42,6 +44,13 @@ func openSegments(ctx context.Context, dir string) *segments {
 	return s
 }
 
+// openAll opens what there is already.
+func (s *segments) openAll() {
+	for i := range s.files {
+		_ = s.files[i].open() // it is tried again when it is read
+	}
+}
+
 // readers are what a Reader of package output takes.
 func (s *segments) readers() [2]io.ReaderAt { return [2]io.ReaderAt{&s.files[0], &s.files[1]} }
 
@@ -60,7 +69,8 @@ func (f *segment) ReadAt(b []byte, at int64) (int, error) {
 		return 0, err
 	}
 	if f.all.left--; f.all.left < 0 {
-		return 0, io.ErrNoProgress
+		f.all.err = errRestless
+		return 0, errRestless
 	}
 	if err := f.open(); err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {

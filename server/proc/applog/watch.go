@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,12 +31,12 @@ type watcher struct {
 type watch struct {
 	all    *watcher
 	folder int32 // the kernel's name of it
-	tell   func()
+	tell   func(gone bool)
 }
 
-// add has tell called whenever a log in dir has changed, until the watch is
-// removed. It must not block.
-func (w *watcher) add(dir string, tell func()) (*watch, error) {
+// add has tell called whenever a log in dir has changed, and when dir is gone,
+// until the watch is removed. It must neither block nor add or remove a watch.
+func (w *watcher) add(dir string, tell func(gone bool)) (*watch, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.file == nil {
@@ -117,25 +118,25 @@ func (w *watcher) report(b []byte) {
 		switch {
 		case mask&unix.IN_Q_OVERFLOW != 0: // some were left out
 			for _, all := range w.folders {
-				tellAll(all)
+				tellAll(all, false)
 			}
 		case mask&unix.IN_IGNORED != 0: // the folder was removed
-			tellAll(w.folders[folder])
+			tellAll(w.folders[folder], true)
 			delete(w.folders, folder)
 		case name == segmentNames[0] || name == segmentNames[1]:
-			tellAll(w.folders[folder])
+			tellAll(w.folders[folder], false)
 		}
 	}
 }
 
-func tellAll(all []*watch) {
+func tellAll(all []*watch, gone bool) {
 	for _, one := range all {
-		one.tell()
+		one.tell(gone)
 	}
 }
 
 // control calls f with a file's descriptor. Fd would make it a blocking one.
-func control(file *os.File, f func(fd int) error) error {
+func control(file syscall.Conn, f func(fd int) error) error {
 	conn, err := file.SyscallConn()
 	if err != nil {
 		return err

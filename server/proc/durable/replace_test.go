@@ -7,10 +7,15 @@ import (
 )
 
 func TestReplace(t *testing.T) {
+	t.Run("Replace", func(t *testing.T) { testReplace(t, Replace) })
+	t.Run("Swap", func(t *testing.T) { testReplace(t, Swap) })
+}
+
+func testReplace(t *testing.T, replace func(string, []byte) error) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
 	for _, want := range []string{"first, and longer", "second", ""} {
-		if err := Replace(path, []byte(want)); err != nil {
+		if err := replace(path, []byte(want)); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(path); err != nil || string(got) != want {
