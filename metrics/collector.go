@@ -34,6 +34,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	procsDesc     = desc("gilliam_procs", "Procs that are known, by state.", "state")
 	launchesDesc  = desc("gilliam_proc_launches_total", "Launches that came to an end, by outcome.", "outcome")
+	restartsDesc  = desc("gilliam_proc_restarts_total", "Restarts of procs that had ended by themselves.")
 	callbacksDesc = desc("gilliam_callbacks_total", "Callbacks, by outcome.", "outcome")
 	droppedDesc   = desc("gilliam_log_dropped_lines_total", "Lines of the apps' output that were not kept, by what did not take them.", "sink")
 	fetchesDesc   = desc("gilliam_image_fetches_total", "Image fetches, by outcome: hit needed no transfer.", "outcome")
@@ -60,7 +61,7 @@ func newCollector(procs Procs, images Images, countPanic func(where string)) *co
 
 // Describe tells every metric there can be.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{procsDesc, launchesDesc, callbacksDesc, droppedDesc, fetchesDesc, fetchedDesc, errorsDesc,
+	for _, d := range []*prometheus.Desc{procsDesc, launchesDesc, restartsDesc, callbacksDesc, droppedDesc, fetchesDesc, fetchedDesc, errorsDesc,
 		cpuDesc, memoryDesc, limitDesc, pidsDesc} {
 		ch <- d
 	}
@@ -88,6 +89,7 @@ func (c *collector) collect(ch chan<- prometheus.Metric) {
 	}
 	counts := c.procs.Counts()
 	outcomes(ch, launchesDesc, counts.Launches, "running", "fail")
+	ch <- counter(restartsDesc, float64(counts.Restarts))
 	outcomes(ch, callbacksDesc, counts.Callbacks, "delivered", "failed")
 	outcomes(ch, droppedDesc, counts.LogDropped, "file", "syslog")
 

@@ -148,7 +148,7 @@ func fieldType(t reflect.Type, name string) (ft reflect.Type, known bool) {
 	case t.Kind() == reflect.Map:
 		return t.Elem(), true
 	}
-	for f := range t.Fields() {
+	for _, f := range reflect.VisibleFields(t) { // those of embedded structs too
 		if tag, _, _ := strings.Cut(f.Tag.Get("json"), ","); tag == name && f.IsExported() {
 			return f.Type, true
 		}

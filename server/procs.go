@@ -59,7 +59,7 @@ func (s *Server) listProcs(c echo.Context) error {
 	app, byApp := q["app"]
 	state, byState := q["state"]
 	if byState && !proc.State(state).Valid() {
-		return &proc.FieldError{Field: "state", Detail: "must be init, boot, running, done or fail"}
+		return &proc.FieldError{Field: "state", Detail: "must be init, boot, running, restarting, done or fail"}
 	}
 	list := ProcList{Procs: []proc.Proc{}}
 	for _, p := range s.cfg.Procs.List() {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/server"
+	"github.com/gilliam/hypervisor/server/proc"
 )
 
 const (
@@ -42,6 +43,8 @@ type serveConfig struct {
 	logSize    int64
 	logRate    int64
 
+	restarts proc.Backoff
+
 	grace     time.Duration
 	logFormat string
 	logLevel  slog.Level
@@ -67,6 +70,8 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	addList(f, &c.allowedHosts, "allowed-host", "NAME", "further name of this host in the URLs of TCP clients; repeatable", parseHost)
 	add(f, &c.grace, "grace", "8s", "DURATION", "from the first SIGTERM to SIGKILL when a proc is stopped", parseDuration)
 	f.BoolVar(&c.stopOnExit, "stop-on-exit", false, "stop every app when the daemon is told to end; otherwise they go on for the next one")
+	add(f, &c.restarts.First, "restart-wait", "1s", "DURATION", "before a proc's first restart in a row; twice as long each time", parseDuration)
+	add(f, &c.restarts.Most, "restart-wait-max", "5m", "DURATION", "at most; a proc that ran for so long begins anew", parseDuration)
 	add(f, &c.logSize, "log-size", "8M", "SIZE", "most bytes of each of the two files that a proc's output is kept in", parseSize)
 	add(f, &c.logRate, "log-rate", "16M", "SIZE", "bytes of a proc's output that are kept each second; more is dropped and counted", parseSize)
 	add(f, &c.keepEnded, "keep-ended", "1000", "N", "ended procs that are kept to be looked at", intIn(1, 1_000_000))
@@ -89,7 +94,8 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 		"state-dir": "GILLIAM_STATE_DIR", "run-dir": "GILLIAM_RUN_DIR", "socket": "GILLIAM_SOCKET", "listen": "GILLIAM_LISTEN",
 		"insecure-tcp": "GILLIAM_INSECURE_TCP", "image-dir": "GILLIAM_IMAGE_DIR", "allow-net": "GILLIAM_ALLOW_NET",
 		"allowed-host": "GILLIAM_ALLOWED_HOST", "grace": "GILLIAM_GRACE", "keep-ended": "GILLIAM_KEEP_ENDED",
-		"stop-on-exit": "GILLIAM_STOP_ON_EXIT", "log-size": "GILLIAM_LOG_SIZE", "log-rate": "GILLIAM_LOG_RATE",
+		"stop-on-exit": "GILLIAM_STOP_ON_EXIT", "log-size": "GILLIAM_LOG_SIZE",
+		"restart-wait": "GILLIAM_RESTART_WAIT", "restart-wait-max": "GILLIAM_RESTART_WAIT_MAX", "log-rate": "GILLIAM_LOG_RATE",
 		"allow-cap": "GILLIAM_ALLOW_CAP", "allow-root": "GILLIAM_ALLOW_ROOT", "allow-seccomp": "GILLIAM_ALLOW_SECCOMP",
 		"max-memory": "GILLIAM_MAX_MEMORY", "max-pids": "GILLIAM_MAX_PIDS", "max-cpu": "GILLIAM_MAX_CPU",
 		"max-cpu-weight": "GILLIAM_MAX_CPU_WEIGHT", "max-io": "GILLIAM_MAX_IO", "max-rlimit": "GILLIAM_MAX_RLIMIT",

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
+
+	"github.com/gilliam/hypervisor/server/proc"
 )
 
 // intIn parses a whole number from low to high.
@@ -85,6 +87,18 @@ func parseDuration(s string) (time.Duration, error) {
 		return 0, errors.New("must be a duration above 0 and up to 1h, such as 8s")
 	}
 	return d, nil
+}
+
+// parseSeconds is a duration of a request; empty is none.
+func parseSeconds(s string) (proc.Seconds, error) {
+	if s == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, errors.New("must be a duration above 0, such as 500ms, 8s or 24h")
+	}
+	return proc.Seconds(d.Seconds()), nil
 }
 
 // parseGrace is the grace of one request, as the API takes it.

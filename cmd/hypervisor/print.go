@@ -44,6 +44,10 @@ func stateCell(p proc.Proc) string {
 		return string(p.State) + " (" + p.Signal + ")"
 	case p.State == proc.Fail && p.ExitCode != nil:
 		return string(p.State) + " (" + strconv.Itoa(*p.ExitCode) + ")"
+	case p.State == proc.Restarting && p.Last != nil:
+		return fmt.Sprintf("%s (%d in a row: %s)", p.State, p.InRow, cell(p.Last.Reason))
+	case p.State == proc.Running && p.Status != "":
+		return fmt.Sprintf("%s (%s)", p.State, p.Status)
 	case p.State == proc.Fail:
 		return string(p.State) + " (not started)"
 	}

@@ -46,7 +46,7 @@ func (a *app) psVerb() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&appName, "app", "", "only those of the app `NAME`")
-	f.StringVar(&state, "state", "", "only those in `STATE`: init, boot, running, done or fail")
+	f.StringVar(&state, "state", "", "only those in `STATE`: init, boot, running, restarting, done or fail")
 	f.BoolVar(&asJSON, "json", false, "print the API's answer")
 	f.BoolVarP(&quiet, "quiet", "q", false, "print whole ids and nothing else")
 	cfg.flags(f)

@@ -29,6 +29,10 @@ type runConfig struct {
 	envFile []string
 	limits  proc.Limits
 	network string
+	care    proc.Supervision
+	restart proc.Restart
+	health  proc.Health
+	checks  string
 
 	detach, remove, json, dryRun bool
 }
@@ -77,12 +81,46 @@ The status is 125 when the proc could not be made or was never executed.`,
 	addSettings(f, ioSettings(&cfg.limits.IO), "io", "limit of disk I/O, bytes or operations a second, or a weight from 1 to 10000")
 	addSettings(f, rlimitSettings(&cfg.limits.Rlimits), "rlimit", "limit of each process, soft and hard (default nofile 1024 to 16384, nproc as --pids, memlock 64K)")
 	f.StringVar(&cfg.network, "network", "", "`KIND` of network: host or none (default host)")
+	f.StringVar((*string)(&cfg.restart.Policy), "restart", "", "start it again when it has ended: `POLICY` no, on-failure or always (default no)")
+	f.IntVar(&cfg.restart.Max, "restart-max", 0, "at most `N` times in a row (default no limit)")
+	f.StringVar(&cfg.checks, "health", "", "`CHECK` that it is well: http:/PATH or tcp on its port, or exec:LINE for the shell in its sandbox")
+	add(f, &cfg.health.Interval, "health-interval", "", "DURATION", "between checks (default 10s)", parseSeconds)
+	add(f, &cfg.health.Timeout, "health-timeout", "", "DURATION", "of one check (default 5s)", parseSeconds)
+	add(f, &cfg.health.Start, "health-start", "", "DURATION", "in which it may fail its checks, until the first success (default 30s)", parseSeconds)
+	f.IntVar(&cfg.health.Retries, "health-retries", 0, "`N` failures in a row end it (default 3)")
+	add(f, &cfg.care.TTL, "ttl", "", "DURATION", "after which it is stopped (default never)", parseSeconds)
+	f.StringVar(&cfg.care.StopSignal, "stop-signal", "", "`SIGNAL` that asks it to end (default SIGTERM)")
+	add(f, &cfg.care.Grace, "grace", "", "DURATION", "from that signal to SIGKILL (default the daemon's)", parseSeconds)
 	f.BoolVarP(&cfg.detach, "detach", "d", false, "print the id and do not wait")
 	f.BoolVar(&cfg.dryRun, "dry-run", false, "print how it would be launched, every mount and limit, and launch nothing")
 	f.BoolVar(&cfg.remove, "rm", false, "remove the proc when it has ended")
 	f.BoolVar(&cfg.json, "json", false, "print the proc as JSON; its output goes to the standard error")
 	cfg.client.flags(f)
 	return cmd
+}
+
+// supervision is what the flags ask for beside running the proc.
+func (c *runConfig) supervision() (proc.Supervision, error) {
+	s := c.care
+	if c.restart != (proc.Restart{}) {
+		s.Restart = &c.restart
+	}
+	if c.checks == "" {
+		return s, nil
+	}
+	s.Health = &c.health
+	kind, what, _ := strings.Cut(c.checks, ":")
+	switch {
+	case c.checks == "tcp":
+		s.Health.TCP = true
+	case kind == "http" && what != "":
+		s.Health.HTTP = what
+	case kind == "exec" && what != "":
+		s.Health.Exec = proc.Shell(what).Args()
+	default:
+		return s, usagef("--health: must be http:/PATH, tcp or exec:LINE, not %q", c.checks)
+	}
+	return s, nil
 }
 
 // request makes the request, and finds what is wrong with it here.
@@ -101,6 +139,10 @@ func (c *runConfig) request(args []string) (proc.Request, error) {
 	default:
 		return req, usagef("a command is needed: hypervisor run -- /bin/echo hello, or hypervisor run --shell 'echo hello'")
 	}
+	var err error
+	if req.Supervision, err = c.supervision(); err != nil {
+		return req, err
+	}
 	if c.detach && c.remove {
 		return req, usagef("--rm: not with --detach, which does not wait for the end")
 	}
@@ -114,7 +156,6 @@ func (c *runConfig) request(args []string) (proc.Request, error) {
 		}
 		req.Image = path
 	}
-	var err error
 	req.Config, err = c.environment()
 	return req, err
 }

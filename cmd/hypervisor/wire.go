@@ -55,7 +55,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 		StateDir: cfg.stateDir, RunDir: cfg.runDir,
 		Templates: templates, Images: images, Layers: layers, Engine: engine,
 		Policy: cfg.policy, BasePort: cfg.basePort, MaxProcs: cfg.maxProcs, LogSink: cfg.logSink, Grace: cfg.grace, KeepEnded: cfg.keepEnded,
-		StopOnExit: cfg.stopOnExit, LogSegment: cfg.logSize, LogRate: cfg.logRate,
+		StopOnExit: cfg.stopOnExit, Restarts: cfg.restarts, LogSegment: cfg.logSize, LogRate: cfg.logRate,
 		Client: callbacks, OnPhase: m.ObservePhase, Log: log,
 	})
 	if err != nil {

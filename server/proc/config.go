@@ -50,6 +50,10 @@ type Config struct {
 	// hypervisor to take over.
 	StopOnExit bool
 
+	// Restarts is how long a proc waits before it is started again. Zero means 1 s
+	// at first and 5 min at most.
+	Restarts Backoff
+
 	// Grace is how long a stop waits from the first SIGTERM to SIGKILL when
 	// the request does not say. Zero means 8 s, as the original.
 	Grace time.Duration

@@ -31,6 +31,7 @@ type instance struct {
 	mu      sync.Mutex
 	r       record
 	box     *isolate.Sandbox // while running
+	failed  error            // why we end it, as its own failure
 	changed chan struct{}    // closed and replaced at each change of the record
 }
 
@@ -148,14 +149,7 @@ func (i *instance) phase(name string, start time.Time) {
 // range of ids goes back only when nothing is left that it owns.
 func (i *instance) release() error {
 	r := i.recorded()
-	var err error
-	if box := i.sandbox(); box != nil {
-		err = box.Destroy()
-		i.setSandbox(nil)
-	} else {
-		err = isolate.RemoveCgroup(r.Proc.ID)
-	}
-	err = errors.Join(err, i.m.cfg.Layers.Remove(r.Proc.ID))
+	err := i.clear()
 	if r.IDs != nil && err == nil {
 		err = i.m.ids.Release(*r.IDs, r.Proc.ID)
 	}
@@ -163,4 +157,17 @@ func (i *instance) release() error {
 		err = errors.Join(err, i.m.ports.Release(r.Proc.Port, r.Proc.ID))
 	}
 	return err
+}
+
+// clear removes the proc's sandbox and its layer.
+func (i *instance) clear() error {
+	id := i.recorded().Proc.ID
+	var err error
+	if box := i.sandbox(); box != nil {
+		err = box.Destroy()
+		i.setSandbox(nil)
+	} else {
+		err = isolate.RemoveCgroup(id)
+	}
+	return errors.Join(err, i.m.cfg.Layers.Remove(id))
 }

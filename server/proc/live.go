@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,31 +26,83 @@ var errLeft = errors.New("the hypervisor ends")
 // hypervisor ends first, it leaves the proc to the next one.
 func (i *instance) live() {
 	defer i.cancelBoot()
-	exit, err := i.run()
-	if errors.Is(err, errLeft) {
-		i.log.Debug("left to the next hypervisor")
-		return
-	}
-	if relErr := i.release(); relErr != nil {
-		i.log.Error("proc left something behind", "err", relErr)
-	}
-	if i.snapshot().State != Running {
-		i.m.countLaunch("fail")
-	}
-	next, set := i.outcome(exit, err)
-	if err := i.to(next, set); err != nil {
-		i.log.Error("state", "err", err)
+	for {
+		exit, err := i.run()
+		if errors.Is(err, errLeft) {
+			i.log.Debug("left to the next hypervisor")
+			return
+		}
+		if s := i.recorded().Proc.State; s != Running && s != Restarting {
+			i.m.countLaunch("fail")
+		}
+		next, set := i.outcome(exit, err)
+		if i.restarts(next, set) {
+			continue
+		}
+		if err := i.release(); err != nil {
+			i.log.Error("proc left something behind", "err", err)
+		}
+		if err := i.to(next, func(r *record) { set(r); r.Proc.giveUp() }); err != nil {
+			i.log.Error("state", "err", err)
+		}
+		break
 	}
 	if s := i.recorded().Stop; s != nil && s.Remove {
 		i.gone <- i.m.dispose(i.recorded().Proc.ID)
 	}
 }
 
+// restarts makes the proc wait for its restart, if it is to have one.
+func (i *instance) restarts(next State, set func(*record)) bool {
+	r := i.recorded()
+	set(&r)
+	if !i.m.cfg.Restarts.again(&r, next, time.Now(), jitter()) {
+		return false
+	}
+	if err := i.clear(); err != nil {
+		i.log.Error("proc left something behind", "err", err)
+	}
+	err := i.to(Restarting, func(to *record) {
+		set(to)
+		to.Proc.Restarts, to.Proc.InRow, to.Proc.NextStart = r.Proc.Restarts, r.Proc.InRow, r.Proc.NextStart
+		to.Proc.restarting()
+	})
+	if err != nil {
+		i.log.Error("state", "err", err)
+		return false
+	}
+	i.m.countRestart()
+	return true
+}
+
+// pause waits for the time of the restart, and boots then.
+func (i *instance) pause() error {
+	timer := time.NewTimer(time.Until(*i.recorded().Proc.NextStart))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-i.boot.Done(): // it is to end
+		return context.Canceled
+	case <-i.m.leaving:
+		return errLeft
+	}
+	// What an earlier sandbox left word of must not be taken for the next one's.
+	if err := os.Remove(filepath.Join(i.dir, sandboxName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return i.to(Boot, func(r *record) { r.Proc.NextStart = nil })
+}
+
 // run makes the proc run, unless it does, and returns how it ended, or what kept
 // it from running.
 func (i *instance) run() (isolate.Exit, error) {
-	if i.recorded().Proc.State == Init {
+	switch i.recorded().Proc.State {
+	case Init:
 		if err := i.to(Boot, nil); err != nil {
+			return isolate.Exit{}, err
+		}
+	case Restarting:
+		if err := i.pause(); err != nil {
 			return isolate.Exit{}, err
 		}
 	}
@@ -66,7 +119,7 @@ func (i *instance) run() (isolate.Exit, error) {
 	if i.recorded().Proc.State == Boot {
 		i.m.countLaunch("running")
 		started := time.Now().UTC()
-		err := i.to(Running, func(r *record) { r.Proc.Started, r.Proc.PID = &started, box.PID() })
+		err := i.to(Running, func(r *record) { r.Proc.Started, r.Proc.PID, r.Proc.Reason = &started, box.PID(), "" })
 		if err != nil {
 			box.Kill()
 			box.Wait()
@@ -74,6 +127,7 @@ func (i *instance) run() (isolate.Exit, error) {
 		}
 	}
 	i.m.forward(i)
+	defer i.attend(box)()
 	select {
 	case <-box.Done():
 		return box.Wait(), nil
@@ -81,6 +135,36 @@ func (i *instance) run() (isolate.Exit, error) {
 		box.Leave()
 		return isolate.Exit{}, errLeft
 	}
+}
+
+// attend does for a running proc what was asked beside running it, until the
+// function that it returns is called.
+func (i *instance) attend(box *isolate.Sandbox) func() {
+	ctx, cancel := context.WithCancel(i.m.life)
+	var all sync.WaitGroup
+	p := i.recorded().Proc
+	if p.Supervision.Health != nil {
+		all.Go(func() { i.watchHealth(ctx, box) })
+	}
+	if p.TTL > 0 {
+		all.Go(func() {
+			if i.sleepUntil(ctx.Done(), p.Created.Add(p.TTL.Duration())) {
+				i.m.stop(i, stop{Grace: -1, Why: fmt.Sprintf("its ttl of %v is over", p.TTL.Duration())})
+			}
+		})
+	}
+	return func() {
+		cancel()
+		all.Wait()
+	}
+}
+
+// fail ends a running proc for a reason of ours, as a failure of its own.
+func (i *instance) fail(why error) {
+	i.mu.Lock()
+	i.failed = why
+	i.mu.Unlock()
+	i.m.background.Go(func() { i.terminate(i.grace(-1)) })
 }
 
 // start provisions the proc and launches its sandbox.
@@ -215,11 +299,19 @@ func (i *instance) outcome(exit isolate.Exit, err error) (State, func(*record)) 
 		ended = exit.At.UTC()
 	}
 	r := i.recorded()
-	stopping := r.Stop != nil
 	ran := r.Proc.State == Running
 	next := Fail
 	if ran && err == nil && exit.Err == nil && exit.Code == 0 && exit.Signal == 0 {
 		next = Done
+	}
+	i.mu.Lock()
+	failed := i.failed
+	i.failed = nil
+	i.mu.Unlock()
+	if failed != nil && r.Stop == nil {
+		next = Fail
+	} else {
+		failed = nil
 	}
 	if exit.LogErr != nil {
 		i.log.Error("output may be missing from the log", "err", exit.LogErr)
@@ -230,7 +322,7 @@ func (i *instance) outcome(exit isolate.Exit, err error) (State, func(*record)) 
 	return next, func(r *record) {
 		p := &r.Proc
 		p.Ended, p.PID = &ended, 0
-		p.Reason = reason(next, ran, stopping, exit, err)
+		p.Reason = reason(next, ran, r.Stop, exit, errors.Join(err, failed))
 		var noExec *isolate.ExecError
 		switch {
 		case errors.As(err, &noExec):
@@ -248,16 +340,16 @@ func (i *instance) outcome(exit isolate.Exit, err error) (State, func(*record)) 
 }
 
 // reason says in words why a proc failed.
-func reason(next State, ran, stopping bool, exit isolate.Exit, err error) string {
+func reason(next State, ran bool, stopping *stop, exit isolate.Exit, err error) string {
 	switch {
 	case next == Done:
 		return ""
-	case stopping && !ran:
-		return "stopped by request before it ran"
+	case stopping != nil && !ran:
+		return stopping.why() + " before it ran"
 	case err != nil:
 		return err.Error()
-	case stopping:
-		return "stopped by request"
+	case stopping != nil:
+		return stopping.why()
 	case exit.OOMKilled:
 		return "out of memory: the kernel killed it at its memory limit; raise limits.memory or make it use less"
 	case exit.Err != nil:

@@ -50,6 +50,7 @@ type Manager struct {
 // Counts are totals since the Manager was opened.
 type Counts struct {
 	Launches   map[string]uint64 // by outcome: "running" or "fail"
+	Restarts   uint64            // begun
 	Callbacks  map[string]uint64 // by outcome: "delivered" or "failed"
 	LogDropped map[string]uint64 // lines of output, by what did not take them: "syslog"
 }
@@ -97,6 +98,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Grace == 0 {
 		c.Grace = 8 * time.Second
+	}
+	if c.Restarts.First == 0 {
+		c.Restarts.First = time.Second
+	}
+	if c.Restarts.Most == 0 {
+		c.Restarts.Most = 5 * time.Minute
 	}
 	if c.LogSegment == 0 {
 		c.LogSegment = 8 << 20
@@ -240,7 +247,7 @@ func newProc(r Request, id string) Proc {
 	p := Proc{
 		ID: id, App: r.App, Name: r.Name, Image: r.Image, Command: r.Command,
 		Callback: r.Callback, Template: r.Template, Network: r.Network, Limits: withDefaults(r.Limits),
-		User: r.User, Capabilities: slices.Clone(r.Capabilities), Seccomp: r.Seccomp,
+		Supervision: r.Supervision, User: r.User, Capabilities: slices.Clone(r.Capabilities), Seccomp: r.Seccomp,
 		State: Init, Created: time.Now().UTC(),
 	}
 	if p.User == rootUser && len(p.Capabilities) == 0 {
@@ -392,6 +399,12 @@ func (m *Manager) countCallback(outcome string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.counts.Callbacks[outcome]++
+}
+
+func (m *Manager) countRestart() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.counts.Restarts++
 }
 
 func (m *Manager) countLaunch(outcome string) {

@@ -22,6 +22,7 @@ type Request struct {
 	Template string            `json:"template,omitempty"` // empty means "default"
 	Network  isolate.Network   `json:"network,omitempty"`  // empty means "host", as the original
 	Limits   Limits            `json:"limits,omitzero"`
+	Supervision
 
 	// What follows needs the operator's policy.
 	User         string              `json:"user,omitempty"`         // empty: the template's; "root": root of its own user namespace
@@ -100,6 +101,7 @@ type Proc struct {
 	Network  isolate.Network   `json:"network"`
 	Limits   Limits            `json:"limits"`
 	Port     int               `json:"port"` // 0 until one is taken from the pool
+	Supervision
 
 	User         string              `json:"user,omitempty"`
 	Capabilities []string            `json:"capabilities,omitempty"`
@@ -114,6 +116,12 @@ type Proc struct {
 	Started   *time.Time `json:"started,omitempty"`
 	Ended     *time.Time `json:"ended,omitempty"`
 	PID       int        `json:"pid,omitempty"` // of its PID 1, on the host, while running
+
+	Status    string     `json:"health_status,omitempty"` // starting, healthy or unhealthy, while it runs and is checked
+	Restarts  int        `json:"restarts,omitempty"`      // how many there were
+	InRow     int        `json:"restarts_in_row,omitempty"`
+	NextStart *time.Time `json:"next_start,omitempty"` // while restarting
+	Last      *End       `json:"last,omitempty"`       // how it ended before
 }
 
 // Errors that a caller may branch on, with errors.Is.

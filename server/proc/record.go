@@ -30,6 +30,14 @@ type stop struct {
 	At     time.Time     `json:"at"`
 	Grace  time.Duration `json:"grace"`            // nanoseconds
 	Remove bool          `json:"remove,omitempty"` // and for nothing to be left
+	Why    string        `json:"why,omitempty"`    // in words; empty: by request
+}
+
+func (s *stop) why() string {
+	if s.Why == "" {
+		return "stopped by request"
+	}
+	return s.Why
 }
 
 const (

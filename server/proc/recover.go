@@ -132,6 +132,9 @@ func (i *instance) adopt() {
 
 // findSandbox finds the sandbox that was launched for the proc.
 func (i *instance) findSandbox() (*isolate.Sandbox, error) {
+	if s := i.recorded().Proc.State; s != Boot && s != Running {
+		return nil, isolate.ErrNeverStarted
+	}
 	spec, err := readSpec(i.dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, isolate.ErrNeverStarted

@@ -17,6 +17,7 @@ func TestTransitions(t *testing.T) {
 	legal := map[[2]State]bool{
 		{Init, Boot}: true, {Init, Fail}: true, {Boot, Running}: true, {Boot, Fail}: true,
 		{Running, Done}: true, {Running, Fail}: true,
+		{Boot, Restarting}: true, {Running, Restarting}: true, {Restarting, Boot}: true, {Restarting, Fail}: true,
 	}
 	for _, from := range States {
 		for _, to := range States {

@@ -8,12 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 )
 
-// termAt are the moments of a stop at which SIGTERM is sent, as the original
-// did; SIGKILL follows at the end of the grace.
+// termAt are the moments of a stop at which SIGTERM, or the signal that the proc
+// asks for, is sent, as the original did; SIGKILL follows at the end of the grace.
 var termAt = []time.Duration{0, time.Second, 3 * time.Second}
 
 // lastCallbacks is how long the callbacks under way have left after the end of
@@ -28,16 +27,13 @@ func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) (Pro
 	if err != nil {
 		return Proc{}, err
 	}
-	m.stop(i, grace, false)
+	m.stop(i, stop{Grace: grace})
 	return i.wait(ctx, State.Ended)
 }
 
 // stop begins to end the proc, and tells whether there was anything to end.
-func (m *Manager) stop(i *instance, grace time.Duration, remove bool) bool {
-	if grace < 0 {
-		grace = m.cfg.Grace
-	}
-	wanted := stop{At: time.Now().UTC(), Grace: grace, Remove: remove}
+func (m *Manager) stop(i *instance, wanted stop) bool {
+	wanted.At, wanted.Grace = time.Now().UTC(), i.grace(wanted.Grace)
 	err := i.change(func(r *record) error {
 		if r.Proc.State.Ended() {
 			return errEnded
@@ -57,8 +53,21 @@ func (m *Manager) stop(i *instance, grace time.Duration, remove bool) bool {
 	i.cancelBoot()
 	// Owned by the Manager: ends with the proc. Close waits for it; the proc's
 	// own life, which has not ended, keeps that wait from being over already.
-	m.background.Go(func() { i.terminate(grace) })
+	m.background.Go(func() { i.terminate(wanted.Grace) })
 	return true
+}
+
+// grace is how long a stop waits: what is asked for, or, when that is negative,
+// the proc's own, or the hypervisor's.
+func (i *instance) grace(asked time.Duration) time.Duration {
+	own := i.recorded().Proc.Grace.Duration()
+	switch {
+	case asked >= 0:
+		return asked
+	case own > 0:
+		return own
+	}
+	return i.m.cfg.Grace
 }
 
 // errEnded is a proc that has ended already.
@@ -68,7 +77,7 @@ var errEnded = errors.New("it has ended")
 // sooner end.
 func (s stop) after(before *stop) *stop {
 	if before != nil {
-		s.Remove = s.Remove || before.Remove
+		s.Remove, s.Why = s.Remove || before.Remove, before.Why
 		if before.At.Add(before.Grace).Before(s.At.Add(s.Grace)) {
 			s.At, s.Grace = before.At, before.Grace
 		}
@@ -78,7 +87,7 @@ func (s stop) after(before *stop) *stop {
 
 // terminate signals the proc until it has ended.
 func (i *instance) terminate(grace time.Duration) {
-	p, err := i.wait(i.m.life, func(s State) bool { return s != Init && s != Boot })
+	p, err := i.wait(i.m.life, func(s State) bool { return s == Running || s.Ended() })
 	box := i.sandbox()
 	if err != nil || p.State.Ended() || box == nil {
 		return
@@ -91,8 +100,8 @@ func (i *instance) terminate(grace time.Duration) {
 		if !i.sleepUntil(box.Done(), start.Add(at)) {
 			return
 		}
-		if err := box.Signal(syscall.SIGTERM); err != nil {
-			i.log.Debug("signal", "signal", "SIGTERM", "err", err)
+		if err := box.Signal(p.stopSignal()); err != nil {
+			i.log.Debug("signal", "signal", p.stopSignal(), "err", err)
 		}
 	}
 	if i.sleepUntil(box.Done(), start.Add(grace)) {
@@ -124,7 +133,7 @@ func (m *Manager) Remove(ctx context.Context, id string, grace time.Duration) er
 	if err != nil {
 		return err
 	}
-	if !m.stop(i, grace, true) {
+	if !m.stop(i, stop{Grace: grace, Remove: true}) {
 		return m.dispose(id)
 	}
 	select {
@@ -183,7 +192,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	m.mu.Unlock()
 	if m.cfg.StopOnExit {
 		for _, i := range all {
-			m.stop(i, -1, false)
+			m.stop(i, stop{Grace: -1})
 		}
 	} else {
 		m.leave()

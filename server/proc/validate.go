@@ -35,6 +35,12 @@ func (r Request) check() error {
 	if r.Network != "" && r.Network != isolate.NetworkHost && r.Network != isolate.NetworkNone {
 		return &FieldError{"network", `must be "host" or "none"`}
 	}
+	if r.Supervision.Health != nil && len(r.Supervision.Health.Exec) == 0 && r.Network == isolate.NetworkNone {
+		return &FieldError{"health", `http and tcp need network "host"; use exec`}
+	}
+	if err := r.Supervision.check(); err != nil {
+		return err
+	}
 	return fieldError(r.Limits.Check())
 }
 
