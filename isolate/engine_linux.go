@@ -3,7 +3,6 @@ package isolate
 import (
 	"fmt"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -35,7 +34,6 @@ func NewEngine(h Host) (*Engine, error) {
 		return nil, err
 	}
 	e.init = init
-	e.users.init = e.initPath()
 	return e, nil
 }
 
@@ -47,29 +45,6 @@ func (e *Engine) Close() error {
 	e.users.close()
 	removeCgroupParent()
 	return e.init.Close()
-}
-
-// initPath is where a forked child finds sandbox-init: through its copy of the
-// descriptor, since in its user namespace it may not walk the host's folders.
-func (e *Engine) initPath() string {
-	return "/proc/self/fd/" + strconv.Itoa(int(e.init.Fd()))
-}
-
-// openNull opens the null device at a descriptor behind that of sandbox-init's
-// executable. In a child, Go moves a pipe of its own to the first one behind all
-// that the child is given (forkAndExecInChild1 in package syscall), whatever was
-// there: that must not be the executable.
-func (e *Engine) openNull() (*os.File, error) {
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	fd, err := unix.FcntlInt(null.Fd(), unix.F_DUPFD_CLOEXEC, int(e.init.Fd())+1)
-	if err != nil {
-		return nil, fmt.Errorf("duplicate %s: %w", os.DevNull, err)
-	}
-	return os.NewFile(uintptr(fd), os.DevNull), nil
 }
 
 // sealedExecutable puts an executable into a memfd that nobody, root in a

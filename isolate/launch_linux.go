@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
 
+	"github.com/gilliam/hypervisor/isolate/spawn"
 	"github.com/gilliam/hypervisor/isolate/wire"
 )
 
@@ -108,7 +109,7 @@ func (e *Engine) fork(p Plan, cgroup <-chan cgroups.Manager, control *os.File, s
 	if err != nil {
 		return forked{err: err}
 	}
-	null, err := e.openNull()
+	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return forked{err: err}
 	}
@@ -136,26 +137,18 @@ func (e *Engine) fork(p Plan, cgroup <-chan cgroups.Manager, control *os.File, s
 	return f
 }
 
-// startInit forks sandbox-init from the launch thread into the cgroup.
+// startInit starts sandbox-init from the launch thread, in the cgroup.
 func (e *Engine) startInit(p Plan, cg cgroups.Manager, files []*os.File) (*os.Process, error) {
-	attr := &syscall.SysProcAttr{
-		Cloneflags:                 syscall.CLONE_NEWPID | syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings:                p.IDs.mappings(),
-		GidMappings:                p.IDs.mappings(),
-		GidMappingsEnableSetgroups: true,
-		Credential:                 &syscall.Credential{Uid: 0, Gid: 0},
-		Setsid:                     true,
-	}
 	unified, err := joinCgroup(cg)
 	if err != nil {
 		return nil, fmt.Errorf("enter cgroup %s: %w", p.Cgroup.Path, err)
 	}
 	if unified != nil {
 		defer unified.Close()
-		attr.UseCgroupFD, attr.CgroupFD = true, int(unified.Fd())
 	}
-	process, err := os.StartProcess(e.initPath(), []string{"sandbox-init"}, &os.ProcAttr{
-		Env: []string{"GOMAXPROCS=1"}, Files: files, Sys: attr,
+	process, err := spawn.Start(spawn.Program{
+		Executable: e.init, Args: []string{"sandbox-init"}, Env: []string{"GOMAXPROCS=1"}, Files: files,
+		Namespaces: unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS, IDs: spawn.IDs(p.IDs), Cgroup: unified,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start sandbox-init: %w", err)
