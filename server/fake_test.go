@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -153,7 +154,7 @@ func (f *fakeProcs) Logs(ctx context.Context, id string, opt proc.LogOptions, fn
 	if err != nil {
 		return err
 	}
-	lines := p.lines
+	lines := slices.DeleteFunc(slices.Clone(p.lines), func(l proc.LogLine) bool { return l.Time.Before(opt.Since) })
 	if opt.Tail >= 0 && opt.Tail < len(lines) {
 		lines = lines[len(lines)-opt.Tail:]
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/gilliam/hypervisor/server/proc"
+	"github.com/gilliam/hypervisor/server/proc/applog"
 )
 
 // MIMELines is the media type of logs as one JSON object a line; see [LogLine].
@@ -17,10 +18,11 @@ const MIMELines = "application/x-ndjson"
 // A LogLine is one line of the logs in the form of [MIMELines].
 type LogLine struct {
 	Time    time.Time `json:"time"`
-	Stream  string    `json:"stream"`            // stdout or stderr
+	Stream  string    `json:"stream"`            // stdout or stderr; empty where Lost is of both
 	Text    string    `json:"text"`              // without the newline
 	Bytes   []byte    `json:"bytes,omitempty"`   // in place of Text, where that would not be UTF-8
 	Partial bool      `json:"partial,omitempty"` // the line goes on in the next one of its stream
+	Lost    uint64    `json:"lost,omitempty"`    // no line: so many bytes of the stream were not kept here
 }
 
 // procLogs streams a proc's logs. It answers 404 only before the stream; a
@@ -61,7 +63,7 @@ func (s *Server) procLogs(c echo.Context) error {
 }
 
 func logOptions(c echo.Context) (opt proc.LogOptions, times bool, err error) {
-	q, err := queryOf(c, "follow", "tail", "timestamps")
+	q, err := queryOf(c, "follow", "tail", "since", "timestamps")
 	if err != nil {
 		return opt, false, err
 	}
@@ -69,6 +71,9 @@ func logOptions(c echo.Context) (opt proc.LogOptions, times bool, err error) {
 		return opt, false, err
 	}
 	if opt.Tail, err = q.count("tail"); err != nil {
+		return opt, false, err
+	}
+	if opt.Since, err = q.since("since"); err != nil {
 		return opt, false, err
 	}
 	times, err = q.boolean("timestamps")
@@ -79,15 +84,20 @@ func logOptions(c echo.Context) (opt proc.LogOptions, times bool, err error) {
 // partial, or empty.
 type lineFormat func(b []byte, l proc.LogLine, open string) ([]byte, error)
 
-// textFormat writes lines as the app wrote them. Where another stream cuts in
-// on a line that is not whole, a newline keeps the two apart.
+// textFormat writes lines as the app wrote them, and what was not kept as
+// [applog.Mark] has it. Where another stream cuts in on a line that is not whole,
+// a newline keeps the two apart.
 func textFormat(times bool) lineFormat {
 	return func(b []byte, l proc.LogLine, open string) ([]byte, error) {
-		if open != "" && open != l.Stream {
+		goesOn := open != "" && open == l.Stream
+		if open != "" && !goesOn {
 			b = append(b, '\n')
 		}
-		if times && open != l.Stream {
+		if times && !goesOn {
 			b = l.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z ")
+		}
+		if l.Lost > 0 {
+			b = append(b, applog.Mark(l.Lost)...)
 		}
 		b = append(b, l.Text...)
 		if !l.Partial {
@@ -99,7 +109,7 @@ func textFormat(times bool) lineFormat {
 
 // linesFormat writes each line as a [LogLine].
 func linesFormat(b []byte, l proc.LogLine, _ string) ([]byte, error) {
-	line := LogLine{Time: l.Time.UTC(), Stream: l.Stream, Partial: l.Partial}
+	line := LogLine{Time: l.Time.UTC(), Stream: l.Stream, Partial: l.Partial, Lost: l.Lost}
 	if utf8.Valid(l.Text) {
 		line.Text = string(l.Text)
 	} else {

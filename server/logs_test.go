@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +56,51 @@ func TestLogs(t *testing.T) {
 		if text := l.Text + string(l.Bytes); text != string(want.Text) || l.Partial != want.Partial || l.Stream != want.Stream || !l.Time.Equal(t0) {
 			t.Errorf("got %+v, want %+v", l, want)
 		}
+	}
+}
+
+func TestLogsSince(t *testing.T) {
+	w := newWorld(t)
+	now := time.Now()
+	var written []proc.LogLine
+	for _, ago := range []time.Duration{2 * time.Hour, 30 * time.Minute, 0} {
+		written = append(written, proc.LogLine{Time: now.Add(-ago), Stream: "stdout", Text: []byte(ago.String())})
+	}
+	p := w.procs.add(proc.Proc{State: proc.Done}, written...)
+	hourAgo := now.Add(-time.Hour)
+	for query, want := range map[string]string{
+		"":                           "2h0m0s\n30m0s\n0s\n",
+		"since=1h":                   "30m0s\n0s\n",
+		"since=1h&tail=1":            "0s\n",
+		"since=400h30m":              "2h0m0s\n30m0s\n0s\n",
+		"since=2999-01-01T00:00:00Z": "",
+		"since=" + hourAgo.UTC().Format(time.RFC3339Nano):                                     "30m0s\n0s\n",
+		"since=" + url.QueryEscape(hourAgo.In(time.FixedZone("", 3600)).Format(time.RFC3339)): "30m0s\n0s\n",
+	} {
+		if got := call(t, w.unix.URL, "GET", "/v1/procs/"+p.ID+"/logs?"+query, ""); got.StatusCode != 200 || got.body != want {
+			t.Errorf("%s: got %d %q, want %q", query, got.StatusCode, got.body, want)
+		}
+	}
+}
+
+// What is missing is told where it is missing.
+func TestLogsLost(t *testing.T) {
+	w := newWorld(t)
+	p := w.procs.add(proc.Proc{State: proc.Done},
+		proc.LogLine{Lost: 7}, proc.LogLine{Stream: "stdout", Text: []byte("a"), Partial: true},
+		proc.LogLine{Stream: "stderr", Lost: 5}, proc.LogLine{Stream: "stdout", Text: []byte("b")})
+	const times = "0001-01-01T00:00:00.000000Z "
+	for query, want := range map[string]string{
+		"":                "[7 bytes not kept]\na\n[5 bytes not kept]\nb\n",
+		"timestamps=true": times + "[7 bytes not kept]\n" + times + "a\n" + times + "[5 bytes not kept]\n" + times + "b\n",
+	} {
+		if got := call(t, w.unix.URL, "GET", "/v1/procs/"+p.ID+"/logs?"+query, ""); got.body != want {
+			t.Errorf("%s: got %q, want %q", query, got.body, want)
+		}
+	}
+	got := call(t, w.unix.URL, "GET", "/v1/procs/"+p.ID+"/logs?tail=2", "", "Accept", MIMELines)
+	if want := `"stream":"stderr","text":"","lost":5}`; !strings.Contains(got.body, want) {
+		t.Errorf("no %s in %s", want, got.body)
 	}
 }
 

@@ -104,6 +104,9 @@ func TestQueries(t *testing.T) {
 		{"GET", at + "/logs?tail=9223372036854775808", "tail"},
 		{"GET", at + "/logs?follow=perhaps", "follow"},
 		{"GET", at + "/logs?since=1", "since"},
+		{"GET", at + "/logs?since=-1m", "since"},
+		{"GET", at + "/logs?since=2026-01-02T15:04:05+01:00", "since"}, // the plus is a space
+		{"GET", at + "/logs?until=1m", "until"},
 	}
 	for _, tt := range tests {
 		got := call(t, w.unix.URL, tt.method, tt.path, "")

@@ -81,6 +81,23 @@ func (q query) count(name string) (int, error) {
 	return int(n), nil
 }
 
+// since is the parameter as a time, which may be given as how long ago it was;
+// zero when it is not given.
+func (q query) since(name string) (time.Time, error) {
+	v, given := q[name]
+	if !given {
+		return time.Time{}, nil
+	}
+	if ago, err := time.ParseDuration(v); err == nil && ago >= 0 {
+		return time.Now().Add(-ago), nil
+	}
+	t, err := time.Parse(time.RFC3339, v)
+	if err != nil {
+		return t, &proc.FieldError{Field: name, Detail: "must be how long ago, such as 10m, or a time such as 2026-01-02T15:04:05Z"}
+	}
+	return t, nil
+}
+
 // procID is the id of the path. What is not a UUID as we write them is no
 // proc's, and never gets further than here.
 func procID(c echo.Context) (string, error) {

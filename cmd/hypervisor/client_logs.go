@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/gilliam/hypervisor/server"
+	"github.com/gilliam/hypervisor/server/proc/applog"
 )
 
 // maxLine bounds one line of the log answer; the daemon splits them far below.
@@ -20,7 +21,8 @@ const maxLine = 8 << 20
 // A logQuery chooses what logs tells.
 type logQuery struct {
 	follow bool
-	tail   int // negative: all
+	tail   int    // negative: all
+	since  string // as the API takes it; empty: from the beginning
 }
 
 func (q logQuery) encode() string {
@@ -31,6 +33,9 @@ func (q logQuery) encode() string {
 	if q.tail >= 0 {
 		v.Set("tail", strconv.Itoa(q.tail))
 	}
+	if q.since != "" {
+		v.Set("since", q.since)
+	}
 	if len(v) == 0 {
 		return ""
 	}
@@ -40,12 +45,24 @@ func (q logQuery) encode() string {
 // A logLine is one line that an app wrote.
 type logLine server.LogLine
 
-// bytes are what the app wrote, without the newline.
+// bytes are what the app wrote, without the newline, or how much is missing.
 func (l logLine) bytes() []byte {
+	if l.Lost > 0 {
+		return []byte(applog.Mark(l.Lost))
+	}
 	if l.Bytes != nil {
 		return l.Bytes
 	}
 	return []byte(l.Text)
+}
+
+// to is which of two outputs a line belongs to: that of its stream, and stderr
+// where nobody knows which stream a part is missing of.
+func (l logLine) to(stdout, stderr io.Writer) io.Writer {
+	if l.Stream == "stdout" {
+		return stdout
+	}
+	return stderr
 }
 
 // ending is what follows it: nothing when the line goes on.

@@ -126,6 +126,7 @@ func TestVerbs(t *testing.T) {
 	m.run(t.Context(), "run", "--app", "twice", "--name", "w", "--", "exit0")
 	newest := m.procs.List()[3].ID
 	m.run(t.Context(), "run", "--app", "bent", "--name", "w", "--", "exit0")
+	m.run(t.Context(), "run", "--app", "flood", "--name", "w", "--", "flood")
 
 	tests := []struct {
 		args   string
@@ -155,6 +156,11 @@ func TestVerbs(t *testing.T) {
 		{"logs -t " + other, 0, "2026-01-02T03:04:05.000000Z out\n", "Z err\n"},
 		{"logs --json --tail 1 -f " + other, 0, `"stream":"stdout","text":"","bytes":"dGlhbCD/"`, ""},
 		{"logs --tail x " + id, 2, "", "--tail"},
+		{"logs --since 2026-01-02T04:04:05+01:00 " + other, 0, "out\n", "err\n"},
+		{"logs --since 1 " + id, 2, "", "must be how long ago"},
+		{"logs flood/w", 0, "[7 bytes not kept]\nout\n", "[9 bytes not kept]\n[5 bytes not kept]\n"},
+		{"logs --since 1m flood/w", 0, "", "[5 bytes not kept]\n"},
+		{"logs --json flood/w", 0, `"stream":"stdout","text":"","lost":7}`, ""},
 		{"template ls", 0, "default  Debian  gilliam  /t", ""},
 		{"template ls --json", 0, `"name": "default"`, ""},
 		{"template adopt new /srv/x", 0, "template new: " + m.dir + "/template", ""},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -65,6 +66,9 @@ func (f *fakeProcs) Create(_ context.Context, r proc.Request) (proc.Proc, error)
 		p.Reason = "image: 404 Not Found: check the URL"
 		p.State = proc.Fail
 		close(p.ended)
+	case "flood":
+		p.lines = []proc.LogLine{{Lost: 9}, {Stream: "stdout", Lost: 7}, {Time: p.Created, Stream: "stderr", Lost: 5}, line("stdout", "out")}
+		p.end(proc.Done, 0)
 	case "wait", "/bin/bash": // until it is stopped
 	default:
 		p.end(proc.Done, 0)
@@ -158,7 +162,7 @@ func (f *fakeProcs) Logs(ctx context.Context, id string, opt proc.LogOptions, fn
 	if err != nil {
 		return err
 	}
-	lines := p.lines
+	lines := slices.DeleteFunc(slices.Clone(p.lines), func(l proc.LogLine) bool { return l.Time.Before(opt.Since) })
 	if opt.Tail >= 0 && opt.Tail < len(lines) {
 		lines = lines[len(lines)-opt.Tail:]
 	}

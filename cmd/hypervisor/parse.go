@@ -101,6 +101,17 @@ func parseSeconds(s string) (proc.Seconds, error) {
 	return proc.Seconds(d.Seconds()), nil
 }
 
+// parseSince is a time or how long ago it was, as the API takes it.
+func parseSince(s string) (string, error) {
+	if ago, err := time.ParseDuration(s); err == nil && ago >= 0 || s == "" {
+		return s, nil
+	}
+	if _, err := time.Parse(time.RFC3339, s); err != nil {
+		return "", errors.New("must be how long ago, such as 10m, or a time such as 2026-01-02T15:04:05Z")
+	}
+	return s, nil
+}
+
 // parseGrace is the grace of one request, as the API takes it.
 func parseGrace(s string) (time.Duration, error) {
 	if s == "" {

@@ -35,6 +35,7 @@ func TestParse(t *testing.T) {
 		{"cpu", wrap(parseCPU), map[string]string{"": "0", "0.5": "0.5", "2": "2"}, []string{"0", "-1", "NaN", "Inf", "1e309", "x"}},
 		{"count", wrap(parseCount), map[string]string{"": "0", "64": "64"}, []string{"0", "-1", "1.5", "9223372036854775808"}},
 		{"tail", wrap(parseTail), map[string]string{"": "-1", "0": "0", "20": "20"}, []string{"-1", "x", "2147483648"}},
+		{"since", wrap(parseSince), map[string]string{"": "", "10m": "10m", "2026-01-02T15:04:05.5+01:00": "2026-01-02T15:04:05.5+01:00"}, []string{"1", "-1m", "yesterday", "2026-01-02"}},
 		{"sink", wrap(parseSink), map[string]string{"": "", "none": "", "udp://127.0.0.1:514": "udp://127.0.0.1:514", "tcp://[::1]:6514": "tcp://[::1]:6514", "unix:///dev/log": "unix:///dev/log"},
 			[]string{"127.0.0.1:514", "udp://host", "udp://:514", "udp://h:0", "udp://h:99999", "udp://h:514/x", "unix://dev/log", "unix:dev", "http://h:1", "udp://u@h:1", "%"}},
 		{"host", wrap(parseHost), map[string]string{"node1.example": "node1.example"}, []string{"", "h:1", "http://h", "[::1]"}},

@@ -16,9 +16,14 @@ func (a *app) logsVerb() *cobra.Command {
 		Use:   "logs PROC",
 		Short: "Print what a proc has written",
 		Long: `Print what a proc has written, its standard output to ours and its standard
-error to ours. It is named by its id, the beginning of it, or APP/NAME.`,
+error to ours. It is named by its id, the beginning of it, or APP/NAME.
+
+The newest output is kept, up to a limit. Where bytes are missing, because there
+was more than that or the app wrote faster than it may, a line such as
+[123 bytes not kept] says how many; with --json it is an object with "lost".`,
 		Example: `  sudo hypervisor logs --tail 20 blog/web.1
   sudo hypervisor logs -f blog/web.1        # until the proc ends, or Ctrl-C
+  sudo hypervisor logs --since 10m blog/web.1
   sudo hypervisor logs --json blog/web.1    # {"time":…,"stream":"stdout","text":…}`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -40,6 +45,7 @@ error to ours. It is named by its id, the beginning of it, or APP/NAME.`,
 	f := cmd.Flags()
 	f.BoolVarP(&q.follow, "follow", "f", false, "go on until the proc has ended")
 	add(f, &q.tail, "tail", "", "N", "begin this many lines before the end (default all)", parseTail)
+	add(f, &q.since, "since", "", "TIME", "only lines from TIME on: how long ago, such as 10m, or 2026-01-02T15:04:05Z", parseSince)
 	f.BoolVarP(&times, "timestamps", "t", false, "put the time before each line")
 	f.BoolVar(&asJSON, "json", false, "print each line as a JSON object")
 	cfg.flags(f)
@@ -52,11 +58,7 @@ func timesTo(stdout, stderr io.Writer) func(logLine) error {
 	goesOn := map[string]bool{}
 	return func(l logLine) error {
 		if !goesOn[l.Stream] {
-			w := stdout
-			if l.Stream == "stderr" {
-				w = stderr
-			}
-			if _, err := fmt.Fprint(w, l.Time.UTC().Format("2006-01-02T15:04:05.000000Z ")); err != nil {
+			if _, err := fmt.Fprint(l.to(stdout, stderr), l.Time.UTC().Format("2006-01-02T15:04:05.000000Z ")); err != nil {
 				return err
 			}
 		}

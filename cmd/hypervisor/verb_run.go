@@ -246,11 +246,7 @@ func (a *app) follow(ctx context.Context, c *client, id string, allToStderr bool
 // printTo writes each line where the app wrote it.
 func printTo(stdout, stderr io.Writer) func(logLine) error {
 	return func(l logLine) error {
-		w := stdout
-		if l.Stream == "stderr" {
-			w = stderr
-		}
-		_, err := w.Write(append(l.bytes(), l.ending()...))
+		_, err := l.to(stdout, stderr).Write(append(l.bytes(), l.ending()...))
 		return err
 	}
 }

@@ -2,6 +2,7 @@ package applog
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate/output"
@@ -18,6 +19,9 @@ type Line struct {
 	Text    []byte    // without the newline; valid until the callback returns
 	Lost    uint64    // > 0: no line, but a mark: so many bytes of the stream ("" when unknown) were not kept here
 }
+
+// Mark is the line that stands for n bytes that were not kept, for a person.
+func Mark(n uint64) string { return fmt.Sprintf("[%d bytes not kept]", n) }
 
 var streams = [2]string{"stdout", "stderr"}
 

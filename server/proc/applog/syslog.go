@@ -47,8 +47,7 @@ func appendMessage(b []byte, host, app, name, id string, l Line) []byte {
 		b = append(b, ` partial="true"`...)
 	}
 	if l.Lost > 0 {
-		b = fmt.Appendf(b, ` lost="%d"] [%d bytes not kept]`, l.Lost, l.Lost)
-		return b
+		return append(fmt.Appendf(b, ` lost="%d"] `, l.Lost), Mark(l.Lost)...)
 	}
 	b = append(b, "] "...)
 	return append(b, l.Text...)
