@@ -18,6 +18,9 @@ type Host struct {
 	Thermal    []string   // folders in /sys that tell of other tenants by heat
 	ResolvConf string     // the host's resolver configuration, symlinks followed; "" when there is none
 
+	// SocketCgroups: the kernel tells in which cgroup a socket was made.
+	SocketCgroups bool
+
 	// Disk is where the layers are; see [ProbeDisk].
 	Disk Disk
 

@@ -41,6 +41,8 @@ func Probe() (Host, error) {
 		Seccomp:    exists("/proc/sys/kernel/seccomp/actions_avail"),
 		Root:       os.Geteuid() == 0 && hasEffective(string(status), needed...),
 		Landlock:   landlockVersion(),
+
+		SocketCgroups: socketCgroups(),
 	}
 	h.probeWeaknesses(string(status))
 	h.SwapLimit = exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes") || h.Cgroup == CgroupV2 && exists("/proc/swaps")

@@ -29,5 +29,5 @@ var notHere = map[string]string{
 
 // modules are what the guest needs that Debian's kernel has not built in.
 var modules = []string{
-	"virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "overlay",
+	"virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "overlay", "tcp_diag",
 }
