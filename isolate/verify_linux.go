@@ -171,6 +171,11 @@ func (r *factReader) limits() error {
 		if err := unix.Prlimit(pid, want.Resource, nil, &got); err != nil {
 			return fmt.Errorf("prlimit %s: %w", want.Name, err)
 		}
+		if got.Max == want.Hard {
+			// The soft limit is the program's own to choose up to the hard one; every Go
+			// program raises that of open files (package os).
+			got.Cur = want.Soft
+		}
 		r.f["rlimit "+want.Name] = fmt.Sprintf("%d:%d", got.Cur, got.Max)
 	}
 	return nil

@@ -27,6 +27,14 @@ func TestVerifySeesWhatChanged(t *testing.T) {
 	}
 	pid := hostPID(t, r.PID(), r.line(t))
 	proc := filepath.Join("/proc", strconv.Itoa(pid))
+	// What the program may change itself is no difference.
+	var files unix.Rlimit
+	must(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &files))
+	files.Cur = files.Max
+	must(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &files, nil))
+	if got := facts(t, r); len(got) > 0 {
+		t.Errorf("the soft limit of open files was raised: %q", got)
+	}
 	for _, c := range []struct {
 		fact   string
 		change func() error
