@@ -11,10 +11,11 @@ import (
 	"testing"
 
 	"github.com/gilliam/hypervisor/isolate/initbin"
+	"github.com/gilliam/hypervisor/isolate/selftest/probebin"
 )
 
 // The production binary, built as the Makefile does, needs nothing of the host's
-// but its kernel, and neither does the PID 1 that it carries.
+// but its kernel, and neither do the programs that it carries.
 func TestBinaryIsStatic(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hypervisor")
 	must(t, goBuild(path, "../cmd/hypervisor", "CGO_ENABLED=0", "-trimpath", "-ldflags", "-s -w -X main.version=9.9.9 -X main.commit=fedcba"))
@@ -22,8 +23,12 @@ func TestBinaryIsStatic(t *testing.T) {
 	must(t, err)
 	isStatic(t, "hypervisor", b)
 	isStatic(t, "sandbox-init", initbin.Binary)
-	if !bytes.Contains(b, initbin.Binary) {
-		t.Error("the binary does not carry sandbox-init")
+	isStatic(t, "the selftest's probe", probebin.Binary)
+	if !bytes.Contains(b, initbin.Binary) || !bytes.Contains(b, probebin.Binary) {
+		t.Error("the binary does not carry sandbox-init and the selftest's probe")
+	}
+	if len(b) > 40<<20 {
+		t.Errorf("the binary has %d MiB", len(b)>>20)
 	}
 	if wd, err := os.Getwd(); err != nil || bytes.Contains(b, []byte(filepath.Dir(wd))) {
 		t.Errorf("the binary tells where it was built: %v", err)

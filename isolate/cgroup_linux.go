@@ -85,6 +85,7 @@ func usage(m cgroups.Manager) (Usage, error) {
 		MemoryLimit: mem.Limit,
 		Pids:        s.PidsStats.Current,
 		PidsLimit:   s.PidsStats.Limit,
+		Throttled:   s.CpuStats.ThrottlingData.ThrottledPeriods,
 	}, nil
 }
 

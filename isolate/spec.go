@@ -132,4 +132,5 @@ type Usage struct {
 	MemoryLimit uint64        // bytes
 	Pids        uint64        // processes and threads now
 	PidsLimit   uint64
+	Throttled   uint64 // periods in which it had used up its CPU and had to wait
 }

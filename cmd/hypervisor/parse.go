@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -43,6 +44,18 @@ func parseMaybePath(s string) (string, error) {
 		return "", nil
 	}
 	return parsePath(s)
+}
+
+// parseRegexp parses a regular expression; nothing is nil, no choice.
+func parseRegexp(s string) (*regexp.Regexp, error) {
+	if s == "" {
+		return nil, nil
+	}
+	re, err := regexp.Compile(s)
+	if err != nil {
+		return nil, fmt.Errorf("must be a regular expression: %w", err)
+	}
+	return re, nil
 }
 
 func parseAddr(s string) (netip.Addr, error) {

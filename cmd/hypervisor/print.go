@@ -62,16 +62,21 @@ func cell(s string) string {
 	if s == "" {
 		return "-"
 	}
-	s = strings.Map(func(r rune) rune {
+	s = printable(s)
+	if r := []rune(s); len(r) > maxCell {
+		return string(r[:maxCell-1]) + "…"
+	}
+	return s
+}
+
+// printable makes words that came from elsewhere safe for a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '·'
 		}
 		return r
 	}, s)
-	if r := []rune(s); len(r) > maxCell {
-		return string(r[:maxCell-1]) + "…"
-	}
-	return s
 }
 
 // age is a duration in its largest unit.

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
+	"github.com/gilliam/hypervisor/integration/testbed"
 	"github.com/gilliam/hypervisor/isolate"
 )
 
@@ -21,56 +21,23 @@ func weakened(spoil func(*isolate.Plan)) control {
 	return func(t *testing.T, args []string) report { return once(t, spec(t, args...), spoil) }
 }
 
-// other is a user without privileges.
-const other = 65533
-
 // asUser is the host as a user of it sees it.
-func asUser(t *testing.T, args []string) report {
-	return bare(t, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: other, Gid: other}}, args...)
-}
+func asUser(t *testing.T, args []string) report { return bare(t, testbed.AsUser(), args...) }
 
-// private are namespaces in which a root can do no harm.
-const private = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWCGROUP
-
-// asRootOfNamespaces has every capability in namespaces of its own, and no
-// filter: what a sandbox would be if nothing but the namespaces were left.
+// asRootOfNamespaces is the root of a sandbox that has nothing but namespaces.
 func asRootOfNamespaces(t *testing.T, args []string) report {
-	return bare(t, rootOfNamespaces(), append([]string{"-fresh"}, args...)...)
+	return bare(t, testbed.AsRootOfNamespaces(), append([]string{"-fresh"}, args...)...)
 }
 
-func rootOfNamespaces() *syscall.SysProcAttr {
-	maps := []syscall.SysProcIDMap{{ContainerID: 0, HostID: other, Size: 1}}
-	return &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | private,
-		UidMappings: maps, GidMappings: maps, GidMappingsEnableSetgroups: true,
-		Credential: &syscall.Credential{Uid: 0, Gid: 0},
-	}
-}
-
-// asRoot is the host's own root, away from its processes, network and mounts. It
-// is only for attacks that open what they must not and leave it at that.
+// asRoot is the host's own root.
 func asRoot(t *testing.T, args []string) report {
-	return bare(t, &syscall.SysProcAttr{Cloneflags: private}, append([]string{"-fresh"}, args...)...)
+	return bare(t, testbed.AsRoot(), append([]string{"-fresh"}, args...)...)
 }
 
 // bare runs the probe without a sandbox.
 func bare(t *testing.T, attr *syscall.SysProcAttr, args ...string) report {
 	t.Helper()
-	return bareAt(t, filepath.Join(tools, "probe"), attr, args...)
-}
-
-func bareAt(t *testing.T, probe string, attr *syscall.SysProcAttr, args ...string) report {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), probe, args...)
-	cmd.SysProcAttr = attr
-	cmd.Dir, cmd.Env = "/", []string{"TMPDIR=" + commons(t)}
-	cmd.Stderr = os.Stderr
-	cmd.WaitDelay = time.Second
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("control %q: %v", args, err)
-	}
-	return decode(t, out)
+	return testbed.Bare(t, filepath.Join(tools, "probe"), commons(t), attr, args...)
 }
 
 // commons is a folder that everybody may write to.
@@ -95,7 +62,7 @@ func commons(t *testing.T) string {
 func bareWith(t *testing.T, stdin *os.File, extra []*os.File, args ...string) report {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(tools, "probe"), args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: other, Gid: other}}
+	cmd.SysProcAttr = testbed.AsUser()
 	cmd.Stdin, cmd.ExtraFiles, cmd.Stderr, cmd.Dir = stdin, extra, os.Stderr, "/"
 	out, err := cmd.Output()
 	if err != nil {

@@ -90,9 +90,9 @@ func leaky(t *testing.T, args []string) report {
 // jailed is a chroot, as escaped from since 1999.
 func jailed(t *testing.T, args []string) report {
 	t.Helper()
-	attr := rootOfNamespaces()
+	attr := testbed.AsRootOfNamespaces()
 	attr.Chroot = jail(t)
-	return bareAt(t, "/probe", attr, args...)
+	return testbed.Bare(t, "/probe", commons(t), attr, args...)
 }
 
 // T13: nothing that a sandbox may read tells where it lies on the host, who else

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
 
 	"github.com/gilliam/hypervisor/integration/testbed"
@@ -59,7 +58,7 @@ func hostMeeting(t *testing.T) {
 	t.Helper()
 	command := func(args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(t.Context(), filepath.Join(tools, "probe"), append([]string{"private-ipc", strconv.Itoa(meeting)}, args...)...)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: other, Gid: other}}
+		cmd.SysProcAttr = testbed.AsUser()
 		return cmd
 	}
 	host := command()

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/gilliam/hypervisor/integration/testbed"
@@ -67,7 +66,7 @@ func outside(pids []string) []string {
 func ownVictim(t *testing.T, _ []string) report {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(tools, "probe"), "sleep")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: other, Gid: other}}
+	cmd.SysProcAttr = testbed.AsUser()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -88,7 +88,7 @@ func got(t *testing.T, r report) int {
 func takeOnHost(t *testing.T, kind string) (*exec.Cmd, int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(tools, "probe"), "quota", kind)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: other, Gid: other}, Setpgid: true, Cloneflags: syscall.CLONE_NEWIPC}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: testbed.Other, Gid: testbed.Other}, Setpgid: true, Cloneflags: syscall.CLONE_NEWIPC}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

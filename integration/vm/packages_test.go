@@ -16,6 +16,7 @@ type suite struct {
 // packages are run in this order. The machine's deadline bounds them together.
 var packages = []suite{
 	{dir: "isolate", timeout: 10 * time.Minute},
+	{dir: "isolate/selftest", timeout: 5 * time.Minute},
 	{dir: "rootfs", timeout: 5 * time.Minute},
 }
 

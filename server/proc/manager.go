@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/server/proc/applog"
@@ -150,11 +148,7 @@ func (m *Manager) closeShared(ctx context.Context) error {
 	if m.sink != nil {
 		err = errors.Join(err, m.sink.Close(ctx))
 	}
-	// Ours when it is empty; what else is in it is someone else's.
-	if rmErr := os.Remove(m.cfg.RunDir); rmErr != nil && !errors.Is(rmErr, unix.ENOTEMPTY) && !errors.Is(rmErr, fs.ErrNotExist) {
-		err = errors.Join(err, rmErr)
-	}
-	return err
+	return errors.Join(err, removeRunDir(m.cfg.RunDir))
 }
 
 func (m *Manager) procsDir() string { return filepath.Join(m.cfg.StateDir, "procs") }

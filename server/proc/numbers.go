@@ -31,9 +31,7 @@ func (m *Manager) openNumbers() (err error) {
 	if err != nil {
 		return err
 	}
-	// The lowest: the engine keeps a user namespace for each range that was used.
-	m.ids, err = lease.Open(filepath.Join(m.cfg.RunDir, "ids"), m.cfg.StateDir,
-		lease.Numbers{Count: idRanges, Free: idsFree, Lowest: true})
+	m.ids, err = openIDs(m.cfg.RunDir, m.cfg.StateDir)
 	return err
 }
 

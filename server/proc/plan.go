@@ -37,7 +37,7 @@ func (m *Manager) Plan(ctx context.Context, r Request) (isolate.Plan, error) {
 		return isolate.Plan{}, &FieldError{"template", err.Error()}
 	}
 	layers := filepath.Join(m.cfg.StateDir, "layers", p.ID)
-	spec := specOf(p, template, isolate.IDRange{Base: idsBase, Size: idsEach},
+	spec := specOf(p, template, idsOf(0),
 		isolate.Layer{Upper: filepath.Join(layers, "upper"), Work: filepath.Join(layers, "work")})
 	image := ""
 	if p.Image != "" {

@@ -134,7 +134,7 @@ func setuid(r *Report, args []string) {
 		}
 		r.gains(fmt.Sprintf("own %o", mode), own, uid)
 	}
-	value := capability(unix.CAP_SYS_CHROOT)
+	value := FileCapability(unix.CAP_SYS_CHROOT)
 	r.Try("setxattr security.capability", unix.Setxattr(own, "security.capability", value, 0))
 }
 
@@ -159,9 +159,9 @@ func (r *Report) gains(name, path, uid string) {
 
 const noCaps = "0000000000000000"
 
-// capability is a file capability as an extended attribute (struct vfs_cap_data
+// FileCapability is a file capability as an extended attribute (struct vfs_cap_data
 // of version 2, effective).
-func capability(n uint) []byte {
+func FileCapability(n uint) []byte {
 	value := make([]byte, 20)
 	value[0], value[3] = 1, 2
 	value[4+n/8] = 1 << (n % 8)
