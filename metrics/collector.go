@@ -20,6 +20,7 @@ type Procs interface {
 	List() []proc.Proc
 	Usage(id string) (isolate.Usage, error)
 	Counts() proc.Counts
+	CallbackStats() proc.CallbackStats
 }
 
 // Images is what is read of the images; *rootfs.Images has it.
@@ -35,7 +36,11 @@ var (
 	procsDesc     = desc("gilliam_procs", "Procs that are known, by state.", "state")
 	launchesDesc  = desc("gilliam_proc_launches_total", "Launches that came to an end, by outcome.", "outcome")
 	restartsDesc  = desc("gilliam_proc_restarts_total", "Restarts of procs that had ended by themselves.")
-	callbacksDesc = desc("gilliam_callbacks_total", "Callbacks, by outcome.", "outcome")
+	callbacksDesc = desc("gilliam_callbacks_total", "Callbacks, by outcome: one is delivered, dead or dropped once, and may have failed before.", "outcome")
+	pendingDesc   = desc("gilliam_callbacks_pending", "Callbacks that are still to be delivered.")
+	deadDesc      = desc("gilliam_callbacks_dead_letters", "Callbacks that were given up and wait for somebody to look.")
+	oldestDesc    = desc("gilliam_callbacks_oldest_pending_seconds", "How long the oldest callback that is still to be delivered has waited.")
+	unwrittenDesc = desc("gilliam_callback_write_errors_total", "Times that the disk did not take a change of the callbacks.")
 	droppedDesc   = desc("gilliam_log_dropped_lines_total", "Lines of the apps' output that were not kept, by what did not take them.", "sink")
 	fetchesDesc   = desc("gilliam_image_fetches_total", "Image fetches, by outcome: hit needed no transfer.", "outcome")
 	fetchedDesc   = desc("gilliam_image_fetched_bytes_total", "Bytes of images received, compressed.")
@@ -61,7 +66,8 @@ func newCollector(procs Procs, images Images, countPanic func(where string)) *co
 
 // Describe tells every metric there can be.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{procsDesc, launchesDesc, restartsDesc, callbacksDesc, droppedDesc, fetchesDesc, fetchedDesc, errorsDesc,
+	for _, d := range []*prometheus.Desc{procsDesc, launchesDesc, restartsDesc, callbacksDesc, pendingDesc, deadDesc, oldestDesc, unwrittenDesc,
+		droppedDesc, fetchesDesc, fetchedDesc, errorsDesc,
 		cpuDesc, memoryDesc, limitDesc, pidsDesc} {
 		ch <- d
 	}
@@ -90,13 +96,22 @@ func (c *collector) collect(ch chan<- prometheus.Metric) {
 	counts := c.procs.Counts()
 	outcomes(ch, launchesDesc, counts.Launches, "running", "fail")
 	ch <- counter(restartsDesc, float64(counts.Restarts))
-	outcomes(ch, callbacksDesc, counts.Callbacks, "delivered", "failed")
+	callbacks(ch, c.procs.CallbackStats())
 	outcomes(ch, droppedDesc, counts.LogDropped, "file", "syslog")
 
 	images := c.images.Counts()
 	outcomes(ch, fetchesDesc, map[string]uint64{"hit": images.Hits, "fetched": images.Fetched, "failed": images.Failed})
 	ch <- counter(fetchedDesc, float64(images.Bytes))
 	ch <- counter(errorsDesc, float64(c.errors.Load()))
+}
+
+// callbacks tells what there is of callbacks.
+func callbacks(ch chan<- prometheus.Metric, s proc.CallbackStats) {
+	outcomes(ch, callbacksDesc, map[string]uint64{"delivered": s.Delivered, "failed": s.Failed, "dead": s.GivenUp, "dropped": s.Dropped})
+	ch <- counter(unwrittenDesc, float64(s.WriteErrors))
+	ch <- gauge(pendingDesc, float64(s.Pending))
+	ch <- gauge(deadDesc, float64(s.Dead))
+	ch <- gauge(oldestDesc, s.Oldest.Seconds())
 }
 
 // usage tells what one running proc uses. That it has ended meanwhile is no

@@ -17,6 +17,7 @@ import (
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/rootfs"
 	"github.com/gilliam/hypervisor/server/proc"
+	"github.com/gilliam/hypervisor/server/proc/outbox"
 )
 
 type fakeProcs struct {
@@ -24,12 +25,15 @@ type fakeProcs struct {
 	usage  map[string]isolate.Usage
 	counts proc.Counts
 	panic  any // panicked with by Usage, when set
+	calls  proc.CallbackStats
 }
 
 var errCgroup = errors.New("read memory.current: input/output error")
 
 func (f fakeProcs) List() []proc.Proc   { return f.procs }
 func (f fakeProcs) Counts() proc.Counts { return f.counts }
+
+func (f fakeProcs) CallbackStats() proc.CallbackStats { return f.calls }
 
 func (f fakeProcs) Usage(id string) (isolate.Usage, error) {
 	if f.panic != nil {
@@ -62,7 +66,8 @@ var busy = fakeProcs{
 		"r1": {CPU: 1500 * time.Millisecond, Memory: 64 << 20, MemoryLimit: 1 << 30, Pids: 3},
 		"r2": {CPU: time.Millisecond, Memory: 4096, MemoryLimit: 16 << 20, Pids: 1},
 	},
-	counts: proc.Counts{Launches: map[string]uint64{"running": 5, "fail": 1}, Callbacks: map[string]uint64{"delivered": 7}, LogDropped: map[string]uint64{"file": 42}},
+	counts: proc.Counts{Launches: map[string]uint64{"running": 5, "fail": 1}, LogDropped: map[string]uint64{"file": 42}},
+	calls:  proc.CallbackStats{Counts: outbox.Counts{Delivered: 7, Failed: 5, GivenUp: 2, Dropped: 1, WriteErrors: 3}, Pending: 4, Dead: 2, Oldest: 90 * time.Second},
 }
 
 func golden(t *testing.T, name string) *os.File {

@@ -25,6 +25,10 @@ type Procs interface {
 	Plan(ctx context.Context, req proc.Request) (isolate.Plan, error)
 	PlanOf(id string) (isolate.Plan, error)
 	Verify(id string) ([]isolate.Difference, error)
+
+	Callbacks() []proc.Callback
+	RetryCallback(id string) (proc.Callback, error)
+	RemoveCallback(id string) error
 }
 
 // Templates lists the templates that procs may be made from.

@@ -28,6 +28,9 @@ type fakeProcs struct {
 	err   error // answered by every call that may fail, when set
 	panic any   // panicked with by Create, when set
 	calls []string
+
+	callbacks []proc.Callback
+	secret    proc.Secret // of the last proc made
 }
 
 type fakeProc struct {
@@ -86,6 +89,7 @@ func (f *fakeProcs) Create(_ context.Context, r proc.Request) (proc.Proc, error)
 	case r.Limits.Memory < 0:
 		return proc.Proc{}, &proc.FieldError{Field: "limits.memory", Detail: "must be at least 16777216"}
 	}
+	f.secret = r.CallbackSecret
 	p := proc.Proc{ID: uuid.NewString(), App: r.App, Name: r.Name, Image: r.Image, Command: r.Command, Config: r.Config,
 		Callback: r.Callback, Limits: r.Limits, Port: 10000, State: proc.Init}
 	return f.add(p).Proc, nil
@@ -266,6 +270,37 @@ func (f *fakeProcs) Plan(_ context.Context, r proc.Request) (isolate.Plan, error
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return isolate.Plan{ID: "planned", Hostname: r.App + "-" + r.Name}, f.err
+}
+
+func (f *fakeProcs) Callbacks() []proc.Callback { return f.callbacks }
+
+func (f *fakeProcs) RetryCallback(id string) (proc.Callback, error) {
+	at, err := f.callback(id)
+	if err != nil {
+		return proc.Callback{}, err
+	}
+	f.callbacks[at].State = "pending"
+	return f.callbacks[at], nil
+}
+
+func (f *fakeProcs) RemoveCallback(id string) error {
+	at, err := f.callback(id)
+	switch {
+	case err != nil:
+		return err
+	case f.callbacks[at].State != "dead":
+		return proc.ErrCallbackPending
+	}
+	f.callbacks = slices.Delete(f.callbacks, at, at+1)
+	return nil
+}
+
+func (f *fakeProcs) callback(id string) (int, error) {
+	at := slices.IndexFunc(f.callbacks, func(c proc.Callback) bool { return c.ID == id })
+	if at < 0 {
+		return 0, proc.ErrNoCallback
+	}
+	return at, nil
 }
 
 func (f *fakeProcs) PlanOf(id string) (isolate.Plan, error) {

@@ -26,6 +26,8 @@ const clientGone = 499
 var statuses = []row{
 	{proc.ErrInvalid, http.StatusBadRequest, "invalid"},
 	{proc.ErrNotExist, http.StatusNotFound, "not-found"},
+	{proc.ErrNoCallback, http.StatusNotFound, "no-callback"},
+	{proc.ErrCallbackPending, http.StatusConflict, "callback-pending"},
 	{proc.ErrNotRunning, http.StatusConflict, "not-running"},
 	{proc.ErrClosed, http.StatusServiceUnavailable, "shutting-down"},
 	{ErrUnauthorized, http.StatusUnauthorized, "unauthorized"},

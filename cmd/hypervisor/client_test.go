@@ -64,7 +64,11 @@ func TestRunSendsWhatItIsTold(t *testing.T) {
 	if err := os.WriteFile(file, []byte("# comment\n\nA=file\nB=x=y \n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	status, _, stderr := m.run(t.Context(), "run", "--rm", "--app", "blog", "--name", "web.1", "--image", "/i/x.tar.gz", "--env-file", file, "--env", "A=a,b=c",
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, _, stderr := m.run(t.Context(), "run", "--callback", "http://h/", "--callback-secret-file", secret, "--rm", "--app", "blog", "--name", "web.1", "--image", "/i/x.tar.gz", "--env-file", file, "--env", "A=a,b=c",
 		"--memory", "512M", "--cpu", "1.5", "--pids", "64", "--cpu-weight", "50", "--io", "read_bps=10M,write_iops=200", "--io", "write_bps=1M,read_iops=9,weight=7",
 		"--rlimit", "nofile=4096", "--rlimit", "nproc=8,memlock=1M,fsize=1G", "--network", "none", "--template", "t", "exit0", "--app", "own")
 	if status != 0 {
@@ -72,6 +76,7 @@ func TestRunSendsWhatItIsTold(t *testing.T) {
 	}
 	got := m.procs.requests[0]
 	want := proc.Request{App: "blog", Name: "web.1", Image: "/i/x.tar.gz", Template: "t", Network: "none", Command: proc.Exec("exit0", "--app", "own"),
+		Callback: "http://h/", CallbackSecret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 		Config: map[string]string{"A": "a,b=c", "B": "x=y "}, Limits: proc.Limits{
 			Memory: 512 << 20, CPU: 1.5, Pids: 64, CPUWeight: 50,
 			IO:      isolate.IOLimits{Weight: 7, ReadBPS: 10 << 20, WriteBPS: 1 << 20, ReadIOPS: 9, WriteIOPS: 200},
@@ -116,6 +121,11 @@ func TestRunInterrupted(t *testing.T) {
 
 func TestVerbs(t *testing.T) {
 	m := newMachine(t)
+	soon := time.Now().Add(100 * time.Second)
+	m.procs.callbacks = []proc.Callback{
+		{ID: "gone-3", Proc: "gone", App: "blog", Name: "web.2", ProcState: "fail", State: "dead", Attempts: 300, LastError: "the receiver answered \x1b 500"},
+		{ID: "here-1", Proc: "here", App: "blog", Name: "web.1", ProcState: "init", State: "pending", NextTry: &soon},
+	}
 	m.serve()
 	_, id, _ := m.run(t.Context(), "run", "--detach", "--app", "blog", "--name", "web.1", "--", "wait")
 	id = strings.TrimSpace(id)
@@ -168,6 +178,16 @@ func TestVerbs(t *testing.T) {
 		{"stop --json blog/web.1", 0, `"signal": "SIGTERM"`, ""},
 		{"rm --grace 0s nobody blog/web.1", 1, id, "nobody: no proc is called"},
 		{"rm", 2, "", "requires at least 1 arg"},
+		{"callbacks ls", 0, "ID      APP   NAME   TELLS  STATE    AGE|gone-3  blog  web.2  fail   dead|300    -     the receiver answered · 500|pending|  0      1m    -", ""},
+		{"callbacks ls --quiet --state dead", 0, "gone-3\n", ""},
+		{"callbacks ls --json --state pending", 0, `"callbacks": [|"id": "here-1"`, ""},
+		{"callbacks ls --state alive", 1, "", "state: must be pending or dead"},
+		{"callbacks ls --proc " + id, 0, "ID", ""},
+		{"callbacks retry none gone-3", 1, "gone-3\n", "none: no such callback"},
+		{"callbacks retry --json gone-3", 0, `"attempts": 300`, ""},
+		{"callbacks rm here-1 gone-3", 1, "gone-3\n", "here-1: the callback is not a dead letter"},
+		{"callbacks rm", 2, "", "requires at least 1 arg"},
+		{"run --callback http://h/ --callback-secret-file /does/not/exist x", 2, "", "--callback-secret-file"},
 		{"version", 0, "hypervisor dev (commit unknown, go1.", ""},
 		{"version --json", 0, `"version": "dev"`, ""},
 		{"nonsense", 2, "", "unknown command"},

@@ -37,6 +37,10 @@ type serveConfig struct {
 	allowNets    []netip.Prefix
 	allowedHosts []string
 
+	callbackSecretFile string // empty: none
+	callbackGiveUp     time.Duration
+	callbackBackoff    time.Duration
+
 	policy isolate.Policy
 
 	stopOnExit bool
@@ -75,6 +79,9 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	add(f, &c.logSize, "log-size", "8M", "SIZE", "most bytes of each of the two files that a proc's output is kept in", parseSize)
 	add(f, &c.logRate, "log-rate", "16M", "SIZE", "bytes of a proc's output that are kept each second; more is dropped and counted", parseSize)
 	add(f, &c.keepEnded, "keep-ended", "1000", "N", "ended procs that are kept to be looked at", intIn(1, 1_000_000))
+	add(f, &c.callbackSecretFile, "callback-secret-file", "", "FILE", "sign callbacks with the secret on each line of this file, mode 0600; read at start", parseMaybePath)
+	add(f, &c.callbackGiveUp, "callback-give-up", "24h", "DURATION", "how long a callback is tried before it is a dead letter", durationUpTo(30*24*time.Hour))
+	add(f, &c.callbackBackoff, "callback-backoff", "5m", "DURATION", "longest wait between two attempts of a callback", durationUpTo(time.Hour))
 	add(f, &c.logFormat, "log-format", "text", "FORMAT", "text or json", parseLogFormat)
 	add(f, &c.logLevel, "log-level", "info", "LEVEL", "debug, info, warn or error", parseLogLevel)
 
@@ -96,6 +103,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 		"allowed-host": "GILLIAM_ALLOWED_HOST", "grace": "GILLIAM_GRACE", "keep-ended": "GILLIAM_KEEP_ENDED",
 		"stop-on-exit": "GILLIAM_STOP_ON_EXIT", "log-size": "GILLIAM_LOG_SIZE",
 		"restart-wait": "GILLIAM_RESTART_WAIT", "restart-wait-max": "GILLIAM_RESTART_WAIT_MAX", "log-rate": "GILLIAM_LOG_RATE",
+		"callback-secret-file": "GILLIAM_CALLBACK_SECRET_FILE", "callback-give-up": "GILLIAM_CALLBACK_GIVE_UP", "callback-backoff": "GILLIAM_CALLBACK_BACKOFF",
 		"allow-cap": "GILLIAM_ALLOW_CAP", "allow-root": "GILLIAM_ALLOW_ROOT", "allow-seccomp": "GILLIAM_ALLOW_SECCOMP",
 		"max-memory": "GILLIAM_MAX_MEMORY", "max-pids": "GILLIAM_MAX_PIDS", "max-cpu": "GILLIAM_MAX_CPU",
 		"max-cpu-weight": "GILLIAM_MAX_CPU_WEIGHT", "max-io": "GILLIAM_MAX_IO", "max-rlimit": "GILLIAM_MAX_RLIMIT",

@@ -28,6 +28,8 @@ type fakeProcs struct {
 	closed   bool
 	port     int         // of every proc
 	made     chan string // gets the id of each proc, when not nil
+
+	callbacks []proc.Callback
 }
 
 type fakeProc struct {
@@ -265,6 +267,26 @@ func (m *machine) serve() { m.start("serve", "--port", "0") }
 
 func (f *fakeProcs) Plan(_ context.Context, r proc.Request) (isolate.Plan, error) {
 	return isolate.Plan{ID: "planned", Hostname: r.App}, nil
+}
+
+func (f *fakeProcs) Callbacks() []proc.Callback        { return f.callbacks }
+func (f *fakeProcs) CallbackStats() proc.CallbackStats { return proc.CallbackStats{} }
+
+func (f *fakeProcs) RetryCallback(id string) (proc.Callback, error) {
+	for _, c := range f.callbacks {
+		if c.ID == id {
+			return c, nil
+		}
+	}
+	return proc.Callback{}, proc.ErrNoCallback
+}
+
+func (f *fakeProcs) RemoveCallback(id string) error {
+	c, err := f.RetryCallback(id)
+	if err == nil && c.State == "pending" {
+		err = proc.ErrCallbackPending
+	}
+	return err
 }
 
 func (f *fakeProcs) PlanOf(id string) (isolate.Plan, error) { return isolate.Plan{ID: id}, nil }

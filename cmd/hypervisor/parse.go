@@ -94,12 +94,17 @@ func parseUser(s string) (string, error) {
 	return s, nil
 }
 
-func parseDuration(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 || d > time.Hour {
-		return 0, errors.New("must be a duration above 0 and up to 1h, such as 8s")
+func parseDuration(s string) (time.Duration, error) { return durationUpTo(time.Hour)(s) }
+
+// durationUpTo parses a duration above zero.
+func durationUpTo(most time.Duration) func(string) (time.Duration, error) {
+	return func(s string) (time.Duration, error) {
+		d, err := time.ParseDuration(s)
+		if err != nil || d <= 0 || d > most {
+			return 0, fmt.Errorf("must be a duration above 0 and up to %gh, such as 8s", most.Hours())
+		}
+		return d, nil
 	}
-	return d, nil
 }
 
 // parseSeconds is a duration of a request; empty is none.

@@ -34,6 +34,8 @@ type runConfig struct {
 	health  proc.Health
 	checks  string
 
+	callback, secretFile string
+
 	detach, remove, json, dryRun bool
 }
 
@@ -91,6 +93,8 @@ The status is 125 when the proc could not be made or was never executed.`,
 	add(f, &cfg.care.TTL, "ttl", "", "DURATION", "after which it is stopped (default never)", parseSeconds)
 	f.StringVar(&cfg.care.StopSignal, "stop-signal", "", "`SIGNAL` that asks it to end (default SIGTERM)")
 	add(f, &cfg.care.Grace, "grace", "", "DURATION", "from that signal to SIGKILL (default the daemon's)", parseSeconds)
+	f.StringVar(&cfg.callback, "callback", "", "`URL` that is told of every state of the proc")
+	f.StringVar(&cfg.secretFile, "callback-secret-file", "", "`FILE` of the secret that signs what --callback is told, mode 0600 (default the daemon's)")
 	f.BoolVarP(&cfg.detach, "detach", "d", false, "print the id and do not wait")
 	f.BoolVar(&cfg.dryRun, "dry-run", false, "print how it would be launched, every mount and limit, and launch nothing")
 	f.BoolVar(&cfg.remove, "rm", false, "remove the proc when it has ended")
@@ -128,6 +132,7 @@ func (c *runConfig) request(args []string) (proc.Request, error) {
 	req := proc.Request{
 		App: c.app, Name: c.name, Image: c.image, Template: c.template, Network: isolate.Network(c.network),
 		Limits: c.limits, User: c.user, Capabilities: c.caps,
+		Callback: c.callback,
 	}
 	switch {
 	case c.shell != "" && len(args) > 0:
@@ -155,6 +160,15 @@ func (c *runConfig) request(args []string) (proc.Request, error) {
 			return req, err
 		}
 		req.Image = path
+	}
+	secrets, err := readSecrets(c.secretFile)
+	switch {
+	case err != nil:
+		return req, &usageError{err}
+	case len(secrets) > 1:
+		return req, usagef("--callback-secret-file: %s: a proc has one secret", c.secretFile)
+	case len(secrets) == 1:
+		req.CallbackSecret = secrets[0]
 	}
 	req.Config, err = c.environment()
 	return req, err

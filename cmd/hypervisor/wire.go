@@ -49,6 +49,10 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 		return nil, err
 	}
 	templates := rootfs.OpenTemplates(templatesConfig(cfg.stateDir, cfg.template, cfg.runUser))
+	secrets, err := readSecrets(cfg.callbackSecretFile)
+	if err != nil {
+		return nil, err
+	}
 	callbacks := rootfs.NewClient(cfg.allowNets, callbackTimeout)
 	callbacks.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	procs, err := proc.Open(proc.Config{
@@ -56,7 +60,8 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 		Templates: templates, Images: images, Layers: layers, Engine: engine,
 		Policy: cfg.policy, BasePort: cfg.basePort, MaxProcs: cfg.maxProcs, LogSink: cfg.logSink, Grace: cfg.grace, KeepEnded: cfg.keepEnded,
 		StopOnExit: cfg.stopOnExit, Restarts: cfg.restarts, LogSegment: cfg.logSize, LogRate: cfg.logRate,
-		Client: callbacks, OnPhase: m.ObservePhase, Log: log,
+		Client: callbacks, CallbackSecrets: secrets, CallbackGiveUp: cfg.callbackGiveUp, CallbackBackoff: cfg.callbackBackoff,
+		OnPhase: m.ObservePhase, Log: log,
 	})
 	if err != nil {
 		return nil, err

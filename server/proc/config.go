@@ -62,8 +62,21 @@ type Config struct {
 	// are disposed of first. Zero means 1000.
 	KeepEnded int
 
-	// Client sends the callbacks. Nil means one with a 10 s timeout.
+	// Client sends the callbacks. It must not follow redirects. Nil means one
+	// with a 10 s timeout.
 	Client HTTPClient
+
+	// CallbackSecrets sign the callbacks of procs that bring no secret of their
+	// own. None means that those are not signed.
+	CallbackSecrets []Secret
+
+	// CallbackGiveUp is how long a callback is tried before it is a dead
+	// letter. Zero means 24 h.
+	CallbackGiveUp time.Duration
+
+	// CallbackBackoff is the longest wait between two attempts. Zero means
+	// 5 min.
+	CallbackBackoff time.Duration
 
 	// OnPhase is told how long each phase of a launch took. Nil means no one.
 	OnPhase func(phase string, took time.Duration)

@@ -16,10 +16,9 @@ import (
 
 // An instance is a proc with what the Manager holds for it.
 type instance struct {
-	m      *Manager
-	dir    string // procs/<id>
-	log    *slog.Logger
-	notify *notifier
+	m   *Manager
+	dir string // procs/<id>
+	log *slog.Logger
 
 	boot       context.Context // ends when the proc is to stop before it runs
 	cancelBoot context.CancelFunc
@@ -61,6 +60,7 @@ func (i *instance) change(f func(*record) error) error {
 	if err != nil {
 		i.log.Error("state not recorded", "state", r.Proc.State, "err", err)
 	}
+	i.tell(r)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.r = r
@@ -84,6 +84,8 @@ func (i *instance) to(next State, set func(*record)) error {
 			return fmt.Errorf("bug: proc %s may not go from %s to %s", r.Proc.ID, r.Proc.State, next)
 		}
 		r.Proc.State = next
+		r.Proc.Seq++
+		r.Proc.Changed = time.Now().UTC()
 		if set != nil {
 			set(r)
 		}
@@ -92,9 +94,7 @@ func (i *instance) to(next State, set func(*record)) error {
 	if err != nil {
 		return err
 	}
-	p := i.snapshot()
-	i.log.Info("state", "state", next, "reason", p.Reason)
-	i.notify.tell(p)
+	i.log.Info("state", "state", next, "reason", i.recorded().Proc.Reason)
 	if next.Ended() {
 		close(i.over)
 	}

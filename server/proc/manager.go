@@ -19,6 +19,7 @@ import (
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/server/proc/applog"
 	"github.com/gilliam/hypervisor/server/proc/lease"
+	"github.com/gilliam/hypervisor/server/proc/outbox"
 )
 
 // A Manager owns every proc of one state folder. It is safe for concurrent use.
@@ -31,13 +32,14 @@ type Manager struct {
 	host   string
 	bootID string
 
-	ctx        context.Context // of callbacks: ends when Close runs out of time
+	outbox *outbox.Outbox
+
+	ctx        context.Context // of taking procs over: ends when Close runs out of time
 	cancel     context.CancelFunc
 	life       context.Context // ends when procs are left to the next hypervisor
 	leave      context.CancelFunc
 	leaving    <-chan struct{} // life's
 	background sync.WaitGroup  // procs' lives and stops
-	callbacks  sync.WaitGroup
 
 	mu      sync.Mutex
 	procs   map[string]*instance
@@ -49,7 +51,6 @@ type Manager struct {
 type Counts struct {
 	Launches   map[string]uint64 // by outcome: "running" or "fail"
 	Restarts   uint64            // begun
-	Callbacks  map[string]uint64 // by outcome: "delivered" or "failed"
 	LogDropped map[string]uint64 // lines of output, by what did not take them: "syslog"
 }
 
@@ -66,7 +67,6 @@ func Open(cfg Config) (*Manager, error) {
 		procs:  make(map[string]*instance),
 		counts: Counts{
 			Launches:   map[string]uint64{"running": 0, "fail": 0},
-			Callbacks:  map[string]uint64{"delivered": 0, "failed": 0},
 			LogDropped: map[string]uint64{},
 		},
 	}
@@ -113,7 +113,10 @@ func (c Config) withDefaults() Config {
 		c.KeepEnded = 1000
 	}
 	if c.Client == nil {
-		c.Client = &http.Client{Timeout: callbackTimeout}
+		c.Client = &http.Client{
+			Timeout:       10 * time.Second,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
 	}
 	if c.OnPhase == nil {
 		c.OnPhase = func(string, time.Duration) {}
@@ -134,7 +137,17 @@ func (m *Manager) open() (err error) {
 	if m.sink, err = applog.OpenSink(m.cfg.LogSink, m.log); err != nil {
 		return err
 	}
-	return m.recover()
+	if err := m.openOutbox(); err != nil {
+		return err
+	}
+	if err := m.recover(); err != nil {
+		return err
+	}
+	m.outbox.Start(func(id string) bool {
+		_, err := m.get(id)
+		return err == nil
+	})
+	return nil
 }
 
 // closeShared gives back what is shared with other hypervisors, and the sink.
@@ -198,7 +211,7 @@ func (m *Manager) begin(r Request) (Proc, error) {
 
 	p := newProc(r, uuid.NewString())
 	p.Config = mergeConfig(r.Config, 0, m.host)
-	i := m.instanceOf(record{Proc: p})
+	i := m.instanceOf(record{Proc: p, CallbackSecret: r.CallbackSecret})
 	if err := i.record(); err != nil {
 		m.background.Done()
 		return Proc{}, fmt.Errorf("record proc: %w", err)
@@ -208,7 +221,6 @@ func (m *Manager) begin(r Request) (Proc, error) {
 	m.mu.Unlock()
 	i.log.Info("state", "state", p.State)
 	begun := i.snapshot()
-	i.notify.tell(begun)
 	// Owned by the Manager: ends when the proc has; Close waits for it.
 	go func() {
 		defer m.background.Done()
@@ -242,8 +254,9 @@ func newProc(r Request, id string) Proc {
 		ID: id, App: r.App, Name: r.Name, Image: r.Image, Command: r.Command,
 		Callback: r.Callback, Template: r.Template, Network: r.Network, Limits: withDefaults(r.Limits),
 		Supervision: r.Supervision, User: r.User, Capabilities: slices.Clone(r.Capabilities), Seccomp: r.Seccomp,
-		State: Init, Created: time.Now().UTC(),
+		State: Init, Seq: 1, Created: time.Now().UTC(),
 	}
+	p.Changed = p.Created
 	if p.User == rootUser && len(p.Capabilities) == 0 {
 		p.Capabilities = slices.Clone(isolate.RootCapabilities)
 	}
@@ -276,9 +289,6 @@ func (m *Manager) instanceOf(r record) *instance {
 		dir:  filepath.Join(m.procsDir(), p.ID),
 		log:  log,
 		boot: ctx, cancelBoot: cancel,
-		notify: &notifier{
-			ctx: m.ctx, client: m.cfg.Client, url: p.Callback, log: log, count: m.countCallback, idle: &m.callbacks,
-		},
 		over: make(chan struct{}), gone: make(chan error, 1),
 		r:       r,
 		changed: make(chan struct{}),
@@ -307,7 +317,9 @@ func (m *Manager) Get(id string) (Proc, error) {
 	if err != nil {
 		return Proc{}, err
 	}
-	return i.snapshot(), nil
+	p := i.snapshot()
+	p.Callbacks = m.callbacksOf(p)
+	return p, nil
 }
 
 // List returns every proc as it is now, the oldest first.
@@ -383,16 +395,9 @@ func (m *Manager) Counts() Counts {
 	defer m.mu.Unlock()
 	c := m.counts
 	c.Launches = maps.Clone(c.Launches)
-	c.Callbacks = maps.Clone(c.Callbacks)
 	c.LogDropped = maps.Clone(c.LogDropped)
 	c.LogDropped["syslog"] = m.sink.Lost()
 	return c
-}
-
-func (m *Manager) countCallback(outcome string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.counts.Callbacks[outcome]++
 }
 
 func (m *Manager) countRestart() {

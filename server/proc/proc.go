@@ -19,9 +19,12 @@ type Request struct {
 	Command  Command           `json:"command"`            // a string for the shell, or a list to execute
 	Config   map[string]string `json:"config,omitempty"`   // the app's environment
 	Callback string            `json:"callback,omitempty"` // URL told of every change of state
-	Template string            `json:"template,omitempty"` // empty means "default"
-	Network  isolate.Network   `json:"network,omitempty"`  // empty means "host", as the original
-	Limits   Limits            `json:"limits,omitzero"`
+	// CallbackSecret signs what Callback is told, in place of the hypervisor's
+	// own: whsec_ and base64, as in Standard Webhooks.
+	CallbackSecret Secret          `json:"callback_secret,omitempty"`
+	Template       string          `json:"template,omitempty"` // empty means "default"
+	Network        isolate.Network `json:"network,omitempty"`  // empty means "host", as the original
+	Limits         Limits          `json:"limits,omitzero"`
 	Supervision
 
 	// What follows needs the operator's policy.
@@ -108,11 +111,13 @@ type Proc struct {
 	Seccomp      *specs.LinuxSeccomp `json:"seccomp,omitempty"`
 
 	State     State      `json:"state"`
+	Seq       uint64     `json:"seq"`                  // changes of state so far, the first to init; 0: of a proc that is older than this count
 	Reason    string     `json:"reason,omitempty"`     // why it failed and what to do
 	ExitCode  *int       `json:"exit_code,omitempty"`  // 128 + signal when a signal ended it
 	Signal    string     `json:"signal,omitempty"`     // SIGKILL, …
 	OOMKilled bool       `json:"oom_killed,omitempty"` // the kernel's OOM killer acted
 	Created   time.Time  `json:"created"`
+	Changed   time.Time  `json:"changed,omitzero"` // to State
 	Started   *time.Time `json:"started,omitempty"`
 	Ended     *time.Time `json:"ended,omitempty"`
 	PID       int        `json:"pid,omitempty"` // of its PID 1, on the host, while running
@@ -122,6 +127,8 @@ type Proc struct {
 	InRow     int        `json:"restarts_in_row,omitempty"`
 	NextStart *time.Time `json:"next_start,omitempty"` // while restarting
 	Last      *End       `json:"last,omitempty"`       // how it ended before
+
+	Callbacks *CallbackCounts `json:"callbacks,omitempty"` // told by [Manager.Get] alone
 }
 
 // Errors that a caller may branch on, with errors.Is.

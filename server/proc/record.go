@@ -23,6 +23,9 @@ type record struct {
 	IDs     *int   `json:"ids,omitempty"`  // the number of its range of ids
 	Boot    string `json:"boot,omitempty"` // of the machine, when its sandbox was launched (random(4), boot_id)
 	Stop    *stop  `json:"stop,omitempty"` // it is to end
+
+	// CallbackSecret is nowhere but here and in the outbox.
+	CallbackSecret Secret `json:"callback_secret,omitempty"`
 }
 
 // A stop is that somebody asked for a proc's end.

@@ -74,6 +74,7 @@ func (m *Manager) readRecords() (live []*instance, err error) {
 		}
 		i := m.instanceOf(r)
 		m.procs[r.Proc.ID] = i
+		i.tell(r) // it was killed before it could
 		if !r.Proc.State.Ended() {
 			live = append(live, i)
 		}
@@ -163,9 +164,12 @@ func (i *instance) claim() error {
 	return err
 }
 
+// asideDir is where goes what cannot be read.
+func (m *Manager) asideDir() string { return filepath.Join(m.cfg.StateDir, "set-aside") }
+
 // setAside moves a folder that is no proc's out of the way.
 func (m *Manager) setAside(dir string, why error) {
-	aside := filepath.Join(m.cfg.StateDir, "set-aside")
+	aside := m.asideDir()
 	target := filepath.Join(aside, fmt.Sprintf("%s.%d", filepath.Base(dir), time.Now().UnixNano()))
 	err := errors.Join(os.MkdirAll(aside, 0o700), os.Rename(dir, target))
 	m.log.Error("set aside what is not a proc's record", "path", dir, "to", target, "why", why, "err", err)

@@ -49,6 +49,9 @@ func TestRequestChecks(t *testing.T) {
 		{"callback", func(r *Request) { r.Callback = "http:///x" }},
 		{"callback", func(r *Request) { r.Callback = "http://u:p@x/" }},
 		{"callback", func(r *Request) { r.Callback = "://" }},
+		{"callback", func(r *Request) { r.Callback = "http://h/" + long }},
+		{"callback_secret", func(r *Request) { r.CallbackSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" }}, // nothing to sign
+		{"callback_secret", func(r *Request) { r.Callback, r.CallbackSecret = "http://h/", "password" }},
 		{"network", func(r *Request) { r.Network = "bridge" }},
 		{"limits.memory", func(r *Request) { r.Limits.Memory = -1 }},
 		{"limits.memory", func(r *Request) { r.Limits.Memory = 1 }},
@@ -139,19 +142,6 @@ func TestEnvironment(t *testing.T) {
 	}
 	if got := environment(map[string]string{"PATH": "/x"}, "/app"); !slices.Contains(got, "PATH=/x") {
 		t.Errorf("the app's own PATH: %q", got)
-	}
-}
-
-func TestCallbackURL(t *testing.T) {
-	p := Proc{Name: "web 1&", Port: 10001, State: Running}
-	for in, want := range map[string]string{
-		"http://x/cb":       "http://x/cb?name=web+1%26&port=10001&state=running",
-		"http://x/cb?a=b;c": "http://x/cb?a=b;c&name=web+1%26&port=10001&state=running",
-		"http://x":          "http://x?name=web+1%26&port=10001&state=running",
-	} {
-		if got, err := callbackURL(in, p); got != want || err != nil {
-			t.Errorf("%s: got %s %v, want %s", in, got, err, want)
-		}
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 // asks for, is sent, as the original did; SIGKILL follows at the end of the grace.
 var termAt = []time.Duration{0, time.Second, 3 * time.Second}
 
-// lastCallbacks is how long the callbacks under way have left after the end of
-// the last proc.
+// lastCallbacks is how long the callbacks that are due have left after the end
+// of the last proc. What they do not manage is for the next start.
 const lastCallbacks = 2 * time.Second
 
 // Stop ends a proc and returns it when it has ended; its record and log stay.
@@ -160,6 +160,7 @@ func (m *Manager) dispose(id string) error {
 		return fmt.Errorf("remove proc %s: %w", id, err)
 	}
 	i.log.Info("removed")
+	m.outbox.Forget(id)
 	if err := os.RemoveAll(trash); err != nil {
 		return fmt.Errorf("remove proc %s: %w", id, err)
 	}
@@ -214,11 +215,9 @@ func (m *Manager) Close(ctx context.Context) error {
 		}
 		<-idle
 	}
-	// Every state has been told to the callbacks. A receiver that does not
-	// answer holds up the end no longer than this.
-	last := time.AfterFunc(lastCallbacks, m.cancel)
-	defer last.Stop()
-	m.callbacks.Wait()
+	last, cancel := context.WithTimeout(context.Background(), lastCallbacks)
+	defer cancel()
+	m.outbox.Close(last)
 	m.cancel()
 	m.leave()
 	return m.closeShared(ctx)

@@ -7,12 +7,14 @@ import (
 	"strings"
 
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/server/proc/outbox"
 )
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
 // Bounds of a request.
 const (
+	maxCallback = 4096
 	maxHostname = 63        // of app-name, a host name's label
 	maxArg      = 128 << 10 // of one argument or variable: MAX_ARG_STRLEN, execve(2)
 	maxEnv      = 1 << 20   // of all arguments and variables together
@@ -109,7 +111,18 @@ func (r Request) checkConfig() error {
 
 func (r Request) checkCallback() error {
 	if r.Callback == "" {
+		if r.CallbackSecret != "" {
+			return &FieldError{"callback_secret", "must come with a callback that it signs"}
+		}
 		return nil
+	}
+	if len(r.Callback) > maxCallback {
+		return &FieldError{"callback", "must be at most 4096 bytes"}
+	}
+	if r.CallbackSecret != "" {
+		if _, err := outbox.ParseSecret(string(r.CallbackSecret)); err != nil {
+			return &FieldError{"callback_secret", err.Error()}
+		}
 	}
 	u, err := url.Parse(r.Callback)
 	switch {

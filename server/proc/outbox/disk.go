@@ -67,6 +67,18 @@ type found struct {
 	torn   bool    // its last line has no end
 }
 
+// why says in words what is wrong with the file; of much of it, the beginning.
+func (f found) why() string {
+	var texts []string
+	for _, d := range f.damage[:min(len(f.damage), 10)] {
+		texts = append(texts, d.Error())
+	}
+	if more := len(f.damage) - len(texts); more > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(texts, "; ")
+}
+
 // load reads every file. What a crash has left of a file that was being written
 // is removed.
 func (f folder) load() ([]found, error) {

@@ -147,7 +147,7 @@ func (o *Outbox) take(files folder, f found) {
 	log := o.cfg.Log.With("path", files.path(f.name))
 	if len(f.damage) > 0 {
 		to, err := files.setAside(o.cfg.SetAside, f.name, f.box != nil)
-		log.Error("set aside a file of callbacks that cannot be read", "to", to, "readable_part_used", f.box != nil, "why", f.damage, "err", err)
+		log.Error("set aside a file of callbacks that cannot be read", "to", to, "readable_part_used", f.box != nil, "why", f.why(), "err", err)
 	} else if f.torn {
 		log.Warn("dropped the end of a file of callbacks, which a crash had cut off")
 	}

@@ -55,6 +55,20 @@ func TestSecret(t *testing.T) {
 	}
 }
 
+// What is added to a URL leaves the rest of it as it was given.
+func TestAddress(t *testing.T) {
+	e := Event{Name: "web 1&", Port: 10001, State: "running"}
+	for in, want := range map[string]string{
+		"http://x/cb":       "http://x/cb?name=web+1%26&port=10001&state=running",
+		"http://x/cb?a=b;c": "http://x/cb?a=b;c&name=web+1%26&port=10001&state=running",
+		"http://x":          "http://x?name=web+1%26&port=10001&state=running",
+	} {
+		if got, err := address(in, e); got != want || err != nil {
+			t.Errorf("%s: got %s %v, want %s", in, got, err, want)
+		}
+	}
+}
+
 // With a secret, a delivery has a body that says all, and a signature of it,
 // made anew for each attempt.
 func TestSigned(t *testing.T) {
