@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/opencontainers/cgroups"
-	"github.com/opencontainers/cgroups/manager"
 	"golang.org/x/sys/unix"
 
 	"github.com/gilliam/hypervisor/isolate/output"
@@ -41,8 +40,8 @@ func (e *Engine) Adopt(ctx context.Context, p Plan, k Keep) (*Sandbox, error) {
 		keep: &keep{dir: k.Dir, limits: output.Limits{Segment: k.Segment, Rate: k.Rate}},
 	}
 	var err error
-	if s.cgroup, err = manager.New(p.Cgroup.config()); err != nil {
-		return nil, fmt.Errorf("adopt sandbox %s: cgroup %s: %w", p.ID, p.Cgroup.Path, err)
+	if s.cgroup, err = managerOf(p.Cgroup); err != nil {
+		return nil, fmt.Errorf("adopt sandbox %s: %w", p.ID, err)
 	}
 	if s.process, err = findInit(s.cgroup); err != nil {
 		return nil, fmt.Errorf("adopt sandbox %s: %w", p.ID, err)

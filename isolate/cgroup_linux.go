@@ -21,20 +21,16 @@ var setting sync.Mutex
 
 // newCgroup makes the cgroup and sets its limits, before any process is in it.
 func newCgroup(c Cgroup) (cgroups.Manager, error) {
-	config := c.config()
-	m, err := manager.New(config)
+	m, err := managerOf(c)
 	if err != nil {
-		return nil, fmt.Errorf("cgroup %s: %w", c.Path, err)
+		return nil, err
 	}
-	if m.Exists() {
-		return nil, fmt.Errorf("cgroup %s: %w", c.Path, os.ErrExist)
-	}
-	if err := m.Apply(-1); err != nil {
-		return nil, errors.Join(fmt.Errorf("make cgroup %s: %w", c.Path, err), m.Destroy())
+	if err := makeCgroup(m); err != nil {
+		return nil, fmt.Errorf("make cgroup %s: %w", c.Path, err)
 	}
 	setting.Lock()
 	defer setting.Unlock()
-	if err := m.Set(config.Resources); err != nil {
+	if err := m.Set(c.config().Resources); err != nil {
 		return nil, errors.Join(fmt.Errorf("set limits of cgroup %s: %w", c.Path, err), m.Destroy())
 	}
 	// Cgroup v1 counts buffers of TCP and UDP only when they have a limit, beside
@@ -59,7 +55,7 @@ func joinCgroup(m cgroups.Manager) (unified *os.File, err error) {
 		if controller == "" {
 			unified, err = os.Open(dir)
 		} else {
-			err = cgroups.WriteFile(dir, "tasks", "0")
+			err = joinTasks(dir + "/tasks")
 		}
 		if err != nil {
 			if unified != nil {
@@ -69,6 +65,19 @@ func joinCgroup(m cgroups.Manager) (unified *os.File, err error) {
 		}
 	}
 	return unified, nil
+}
+
+// joinTasks writes the calling thread into a list of threads.
+func joinTasks(path string) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte("0")); err != nil {
+		return &os.PathError{Op: "write", Path: path, Err: err}
+	}
+	return nil
 }
 
 // usage reads what the cgroup's processes have used.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -315,6 +316,29 @@ func TestEveryStepFails(t *testing.T) {
 		if _, err := launchPlan(t, e, plan); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A cgroup that is somebody else's is not touched, and stands in the way.
+func TestCgroupExists(t *testing.T) {
+	testbed.Leaves(t)
+	e := testbed.Engine(t)
+	plan, err := isolate.NewPlan(spec(t, "true"), e.Host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := "/sys/fs/cgroup" + plan.Cgroup.Path
+	if e.Host().Cgroup != isolate.CgroupV2 {
+		dir = "/sys/fs/cgroup/pids" + plan.Cgroup.Path
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := launchPlan(t, e, plan); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("got %v", err)
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Error(err)
 	}
 }
 

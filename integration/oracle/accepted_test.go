@@ -87,6 +87,10 @@ var acceptedInit = []accepted{
 var acceptedCgroup = []accepted{
 	{field: "cgroup memory memory.kmem.tcp.limit_in_bytes", ours: "67108864", theirs: "*", varies: true,
 		why: "cgroup v1 counts the buffers of sockets only when they have a limit"},
+	{field: "cgroup cpuset *", ours: absent, theirs: "*", varies: true, why: "no cgroup of its own where nothing is limited"},
+	{field: "cgroup freezer *", ours: absent, theirs: "*", varies: true, why: "no cgroup of its own where nothing is limited"},
+	{field: "outside cgroup cpuset", ours: "*", theirs: "*", varies: true, why: "no cgroup of its own where nothing is limited"},
+	{field: "outside cgroup freezer", ours: "*", theirs: "*", varies: true, why: "no cgroup of its own where nothing is limited"},
 }
 
 // Our filter is the same profile, hardened.
