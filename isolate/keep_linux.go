@@ -32,7 +32,12 @@ type keep struct {
 
 // newKeep makes what a sandbox needs to be kept. The folder's log goes on where
 // it ends; the socket and the outcome of an earlier sandbox make room.
-func newKeep(k Keep) (_ *keep, stdio IO, err error) {
+func newKeep(k Keep, rlimits []Rlimit) (_ *keep, stdio IO, err error) {
+	for _, r := range rlimits { // which sandbox-init has as well
+		if r.Resource == rlimitFsize && r.Soft < uint64(k.Segment) {
+			return nil, IO{}, &SpecError{"Limits.Rlimits.Fsize", fmt.Sprintf("must be at least %d bytes, of which the program's output is kept", k.Segment)}
+		}
+	}
 	kept := &keep{dir: k.Dir, limits: output.Limits{Segment: k.Segment, Rate: k.Rate}}
 	defer func() {
 		if err != nil {

@@ -54,7 +54,7 @@ func (e *Engine) Launch(ctx context.Context, p Plan, stdio IO) (_ *Sandbox, err 
 	}
 	var kept *keep
 	if stdio.Keep != nil {
-		if kept, stdio, err = newKeep(*stdio.Keep); err != nil {
+		if kept, stdio, err = newKeep(*stdio.Keep, p.Rlimits); err != nil {
 			return nil, fmt.Errorf("sandbox %s: %w", p.ID, err)
 		}
 		defer func() {

@@ -46,6 +46,11 @@ const (
 	// minBPS is what a program needs at least to be read in a bearable time.
 	minBPS = 64 << 10
 
+	// minNofile is what sandbox-init needs, which has the same limit as the program,
+	// and minFsize what it must be able to keep of the program's output.
+	minNofile = 64
+	minFsize  = 16 << 20
+
 	maxMemory = math.MaxInt64 / 2
 	maxPids   = 1 << 22 // PID_MAX_LIMIT
 	maxWeight = 10000
@@ -69,11 +74,12 @@ func (l Limits) Check() error {
 		{l.IO.WriteBPS < 0 || l.IO.WriteBPS != 0 && l.IO.WriteBPS < minBPS, "IO.WriteBPS", "must be at least 65536 bytes a second, or 0 for no limit"},
 		{l.IO.ReadIOPS < 0 || l.IO.ReadIOPS > math.MaxUint32, "IO.ReadIOPS", "must be 1 to 4294967295 a second, or 0 for no limit"},
 		{l.IO.WriteIOPS < 0 || l.IO.WriteIOPS > math.MaxUint32, "IO.WriteIOPS", "must be 1 to 4294967295 a second, or 0 for no limit"},
-		{l.Rlimits.Nofile < 0 || l.Rlimits.Nofile != 0 && l.Rlimits.Nofile < 16 || l.Rlimits.Nofile > maxNofile,
-			"Rlimits.Nofile", "must be 16 to 1048576, or 0 for the default"},
+		{l.Rlimits.Nofile < 0 || l.Rlimits.Nofile != 0 && l.Rlimits.Nofile < minNofile || l.Rlimits.Nofile > maxNofile,
+			"Rlimits.Nofile", "must be 64 to 1048576, or 0 for the default"},
 		{l.Rlimits.Nproc < 0 || l.Rlimits.Nproc > l.withDefaults().Pids, "Rlimits.Nproc", "must be 1 to the limit of pids, or 0 for that"},
 		{l.Rlimits.Memlock < 0, "Rlimits.Memlock", "must be a number of bytes, or 0 for the default of 64 KiB"},
-		{l.Rlimits.Fsize < 0, "Rlimits.Fsize", "must be a number of bytes, or 0 for no limit"},
+		{l.Rlimits.Fsize < 0 || l.Rlimits.Fsize != 0 && l.Rlimits.Fsize < minFsize,
+			"Rlimits.Fsize", "must be at least 16777216 bytes (16 MiB), or 0 for no limit"},
 	} {
 		if c.wrong {
 			return &SpecError{"Limits." + c.field, c.detail}

@@ -3,6 +3,7 @@
 package isolate_test
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -142,13 +143,37 @@ func TestCPUWeight(t *testing.T) {
 // What is asked for is what each process has.
 func TestRlimitsAsked(t *testing.T) {
 	s := spec(t, sh(`for r in n l u; do ulimit -S$r; ulimit -H$r; done; ulimit -n 65 2>/dev/null && echo raised
-		(exec 2>/dev/null; head -c 2m /dev/zero >/dev/shm/x; kill -l $?); stat -c %s /dev/shm/x`)...)
-	s.Limits.Rlimits = isolate.ProcessLimits{Nofile: 64, Nproc: 20, Memlock: 1 << 20, Fsize: 1 << 20}
+		(exec 2>/dev/null; head -c 20m /dev/zero >/dev/shm/x; kill -l $?); stat -c %s /dev/shm/x`)...)
+	s.Limits.Rlimits = isolate.ProcessLimits{Nofile: 64, Nproc: 20, Memlock: 1 << 20, Fsize: 16 << 20}
 	r, err := launch(t, testbed.Engine(t), s)
 	must(t, err)
 	text, _ := r.finish(t)
-	if want := "64\n64\n1024\n1024\n20\n20\nXFSZ\n1048576\n"; text != want {
+	if want := "64\n64\n1024\n1024\n20\n20\nXFSZ\n16777216\n"; text != want {
 		t.Errorf("got %q, want %q", text, want)
+	}
+}
+
+// sandbox-init has the program's limits and keeps its output all the same.
+func TestRlimitsLeaveTheLogAlone(t *testing.T) {
+	e := testbed.Engine(t)
+	s := spec(t, sh("head -c 20m /dev/zero | tr '\\0' x; echo; echo end")...)
+	s.Limits.Rlimits = isolate.ProcessLimits{Nofile: 64, Nproc: 8, Fsize: 16 << 20}
+	plan, err := isolate.NewPlan(s, e.Host())
+	must(t, err)
+	k := &kept{t: t, keep: isolate.Keep{Dir: t.TempDir(), Segment: 16<<20 + 1}}
+	var bad *isolate.SpecError
+	if _, err := e.Launch(t.Context(), plan, isolate.IO{Keep: &k.keep}); !errors.As(err, &bad) || bad.Field != "Limits.Rlimits.Fsize" {
+		t.Errorf("a log that may be larger than a file: %v", err)
+	}
+	k.keep.Segment = 16 << 20
+	box, err := e.Launch(t.Context(), plan, isolate.IO{Keep: &k.keep})
+	must(t, err)
+	t.Cleanup(func() { must(t, box.Destroy()) })
+	if exit := box.Wait(); exit.Code != 0 || exit.Err != nil {
+		t.Errorf("%+v", exit)
+	}
+	if got := k.log(); !strings.HasSuffix(got, "\nend\n") {
+		t.Errorf("%d bytes of log end in %q", len(got), got[max(0, len(got)-10):])
 	}
 }
 

@@ -170,10 +170,10 @@ func TestSpecRefused(t *testing.T) {
 		{"Limits.IO.WriteBPS", func(s *Spec) { s.Limits.IO.WriteBPS = -1 }},
 		{"Limits.IO.ReadIOPS", func(s *Spec) { s.Limits.IO.ReadIOPS = 1 << 32 }},
 		{"Limits.IO.WriteIOPS", func(s *Spec) { s.Limits.IO.WriteIOPS = -1 }},
-		{"Limits.Rlimits.Nofile", func(s *Spec) { s.Limits.Rlimits.Nofile = 3 }},
+		{"Limits.Rlimits.Nofile", func(s *Spec) { s.Limits.Rlimits.Nofile = 63 }},
 		{"Limits.Rlimits.Nproc", func(s *Spec) { s.Limits.Rlimits.Nproc = 65 }},
 		{"Limits.Rlimits.Memlock", func(s *Spec) { s.Limits.Rlimits.Memlock = -1 }},
-		{"Limits.Rlimits.Fsize", func(s *Spec) { s.Limits.Rlimits.Fsize = -1 }},
+		{"Limits.Rlimits.Fsize", func(s *Spec) { s.Limits.Rlimits.Fsize = 1 }},
 		{"Network", func(s *Spec) { s.Network = "bridge" }},
 	} {
 		s := testSpec()
