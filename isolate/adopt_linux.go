@@ -36,7 +36,7 @@ var ErrNeverStarted = errors.New("the program was never started")
 // engine did not get as far as executing the program.
 func (e *Engine) Adopt(ctx context.Context, p Plan, k Keep) (*Sandbox, error) {
 	s := &Sandbox{
-		id: p.ID, plan: p, host: e.host, done: make(chan struct{}), execs: make(map[uint32]*Execution),
+		id: p.ID, plan: p, host: e.host, engine: e, done: make(chan struct{}), execs: make(map[uint32]*Execution),
 		keep: &keep{dir: k.Dir, limits: output.Limits{Segment: k.Segment, Rate: k.Rate}},
 	}
 	var err error

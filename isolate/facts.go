@@ -53,10 +53,14 @@ func (p Plan) Facts(h Host) Facts {
 		"no_new_privs":  "1",
 		"seccomp":       "2", // SECCOMP_MODE_FILTER
 		"filters":       "1",
+		"init":          p.initFact(),
 		"umask":         fmt.Sprintf("%04o", p.Umask),
 		"oom_score_adj": strconv.Itoa(p.OOMScoreAdj),
 	}
 	maps.Copy(f, p.capabilityFacts())
+	if h.Keys {
+		f["session keyring"] = "own"
+	}
 	for _, ns := range namespaceNames {
 		f["namespace "+ns] = "own"
 	}
@@ -76,47 +80,22 @@ var (
 	namespaceNames = []string{"cgroup", "ipc", "mnt", "net", "pid", "user", "uts"}
 )
 
+// initCapabilities are what sandbox-init keeps, beside those of the program, to
+// start programs as their user and to signal them.
+var initCapabilities = []string{"CAP_SETUID", "CAP_SETGID", "CAP_KILL"}
+
+func (p Plan) initFact() string {
+	mask := fmt.Sprintf("%016x", mustMask(initCapabilities)|mustMask(p.Capabilities))
+	return initFact(mask, mask, "1", "2", "1")
+}
+
+func initFact(permitted, effective, noNewPrivs, seccomp, filters string) string {
+	return fmt.Sprintf("permitted %s effective %s no_new_privs %s seccomp %s filters %s", permitted, effective, noNewPrivs, seccomp, filters)
+}
+
 const noCapabilities = "0000000000000000"
 
 func fourTimes(id uint32) string { return fmt.Sprintf("%d %d %d %d", id, id, id, id) }
-
-// mountFacts are type and flags of every mount, and that what is masked is.
-func (p Plan) mountFacts() Facts {
-	flags := map[string]MountFlags{"/proc": NoSuid | NoDev | NoExec}
-	kinds := map[string]string{"/proc": "proc"}
-	f := Facts{}
-	for _, step := range p.Steps {
-		switch s := step.(type) {
-		case MountRoot:
-			kinds["/"], flags["/"] = "overlay", s.Flags
-		case Mount:
-			kinds[s.Target], flags[s.Target] = s.Type, s.Flags
-		case BindStep:
-			kinds[s.Target], flags[s.Target] = "bind", s.Flags
-		case Protect:
-			flags[s.Path] |= s.Flags
-		case Mask:
-			f["mask "+s.Path] = "hidden"
-		}
-	}
-	for _, path := range p.Masked {
-		f["mask "+path] = "hidden"
-	}
-	for _, path := range p.ReadOnly {
-		f["read-only "+path] = "yes"
-	}
-	if p.Cgroup.View {
-		kinds["/sys/fs/cgroup"], flags["/sys/fs/cgroup"] = "cgroup2", ReadOnly|NoSuid|NoDev|NoExec
-	}
-	for target, kind := range kinds {
-		f["mount "+target] = mountFact(kind, flags[target])
-	}
-	return f
-}
-
-func mountFact(kind string, flags MountFlags) string {
-	return strings.TrimSpace(kind + " " + flags.String())
-}
 
 // noLimit is how facts say that there is no limit.
 const noLimit = "max"

@@ -24,6 +24,10 @@ type Host struct {
 	// Disk is where the layers are; see [ProbeDisk].
 	Disk Disk
 
+	// What can be read back; see [Sandbox.Verify].
+	ReadsFilters bool // seccomp programs, by ptrace
+	Keys         bool // the kernel has keyrings, and shows them
+
 	// What follows no sandbox needs; see [Host.Remarks].
 	Resource bool     // the hypervisor has CAP_SYS_RESOURCE
 	CorePipe string   // what core_pattern pipes core dumps to, "" when it does not

@@ -82,7 +82,7 @@ func (e *Engine) Launch(ctx context.Context, p Plan, stdio IO) (_ *Sandbox, err 
 	theirs.Close()
 
 	s := &Sandbox{
-		id: p.ID, process: child.process, control: ours, cgroup: cg, plan: p, host: e.host, done: make(chan struct{}),
+		id: p.ID, process: child.process, control: ours, cgroup: cg, plan: p, host: e.host, engine: e, done: make(chan struct{}),
 		execs: make(map[uint32]*Execution), keep: kept, child: true,
 	}
 	if err := errors.Join(cgErr, child.err); err != nil {

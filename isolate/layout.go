@@ -73,7 +73,7 @@ func planSteps(s Spec, h Host) []Step {
 		Mount{"tmpfs", "/dev/shm", []string{"mode=1777", "size=64m"}, NoSuid | NoDev | NoExec},
 		Mount{"mqueue", "/dev/mqueue", nil, NoSuid | NoDev | NoExec},
 		Protect{"/dev", ReadOnly},
-		Mount{"tmpfs", "/tmp", []string{"mode=1777", fmt.Sprintf("size=%d", s.Limits.Memory/2)}, NoSuid | NoDev},
+		Mount{"tmpfs", "/tmp", []string{"mode=1777", fmt.Sprintf("size=%d", s.Limits.Memory/2&^(wholePages-1))}, NoSuid | NoDev},
 		Mount{"sysfs", "/sys", nil, ReadOnly | NoSuid | NoDev | NoExec},
 	)
 	for _, path := range slices.Concat(maskedSys, h.Thermal) {
@@ -84,6 +84,10 @@ func planSteps(s Spec, h Host) []Step {
 	}
 	return steps
 }
+
+// wholePages divides what is whole pages on every kernel, which rounds sizes up to
+// its own: 64 KiB is the largest.
+const wholePages = 64 << 10
 
 // maxTerminals keeps one sandbox from taking the pseudo terminals of all: the
 // kernel has 3072 of them outside the host's own devpts (kernel.pty.max).

@@ -22,7 +22,7 @@ func testHost() Host {
 		Kernel: Version{6, 1}, Cgroup: CgroupV2, SwapLimit: true, MaxOpen: 1 << 20, MaxMemlock: 8 << 20,
 		UserNS: true, Root: true, Overlay: true, Seccomp: true, Landlock: 6, ResolvConf: "/etc/resolv.conf",
 		Thermal:  []string{"/sys/devices/system/cpu/cpu0/thermal_throttle"},
-		Resource: true, Inotify: 8192, JITLimit: 256 << 20, MaxPIDs: 1 << 22, IO: true, AppArmor: true,
+		Resource: true, Inotify: 8192, JITLimit: 256 << 20, MaxPIDs: 1 << 22, IO: true, AppArmor: true, ReadsFilters: true, Keys: true,
 		Disk: Disk{BlockDevice{254, 0}, WeightBFQ},
 	}
 }

@@ -19,6 +19,8 @@ func (h *Host) probeWeaknesses(status string) {
 	h.JITLimit = number("/proc/sys/net/core/bpf_jit_limit")
 	h.MaxPIDs = number("/proc/sys/kernel/pid_max")
 	h.Swap = hasSwap(text("/proc/swaps"))
+	h.Keys = exists("/proc/keys")
+	h.ReadsFilters = readsFilters(status, exists("/proc/sys/kernel/ns_last_pid"), number("/proc/sys/kernel/yama/ptrace_scope"))
 	h.AppArmor = text("/sys/module/apparmor/parameters/enabled") == "Y"
 	h.IO = exists("/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device") ||
 		h.Cgroup == CgroupV2 && slices.Contains(strings.Fields(text("/sys/fs/cgroup/cgroup.controllers")), "io")
@@ -29,6 +31,14 @@ func (h *Host) probeWeaknesses(status string) {
 			h.Exposed = append(h.Exposed, filepath.Base(path))
 		}
 	}
+}
+
+// readsFilters tells whether seccomp programs can be read back: the kernel keeps
+// them for that with CONFIG_CHECKPOINT_RESTORE, which ns_last_pid tells; a reader
+// that has a filter itself may not; and Yama can forbid ptrace to all
+// (PTRACE_SECCOMP_GET_FILTER in ptrace(2), admin-guide/LSM/Yama.rst).
+func readsFilters(status string, restore bool, ptraceScope int64) bool {
+	return restore && strings.Contains(status, "\nSeccomp:\t0\n") && ptraceScope < 3
 }
 
 // corePipe is the program of a core_pattern that is a pipe (core(5)).

@@ -40,3 +40,18 @@ func TestHasCapabilities(t *testing.T) {
 		}
 	}
 }
+
+func TestReadsFilters(t *testing.T) {
+	const free, filtered = "NoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\n", "NoNewPrivs:\t0\nSeccomp:\t2\nSeccomp_filters:\t1\n"
+	if !readsFilters(free, true, 2) {
+		t.Error("cannot read")
+	}
+	for name, can := range map[string]bool{
+		"filtered": readsFilters(filtered, true, 0), "no CONFIG_CHECKPOINT_RESTORE": readsFilters(free, false, 0),
+		"ptrace forbidden": readsFilters(free, true, 3),
+	} {
+		if can {
+			t.Errorf("%s: can read", name)
+		}
+	}
+}

@@ -55,6 +55,8 @@ func (h Host) Remarks() []Remark {
 	add(!h.AppArmor, "apparmor", "not in the kernel or turned off: apps have no profile beside seccomp and Landlock")
 	add(h.Landlock < landlockScopes, "landlock",
 		"ABI %d: from %d on (Linux 6.12) it keeps apps on the host's network from abstract Unix sockets", h.Landlock, landlockScopes)
+	add(!h.ReadsFilters, "verify",
+		"seccomp programs cannot be read back (this needs CONFIG_CHECKPOINT_RESTORE, ptrace, and a hypervisor without a filter of its own): that an app has one filter is verified, not which")
 	return list
 }
 

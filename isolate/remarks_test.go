@@ -23,6 +23,7 @@ func TestRemarks(t *testing.T) {
 		{"swap", "in the swap of all", func(h *Host) { h.SwapLimit, h.Swap = false, true }},
 		{"io", "are refused", func(h *Host) { h.IO = false }},
 		{"apparmor", "turned off", func(h *Host) { h.AppArmor = false }},
+		{"verify", "CONFIG_CHECKPOINT_RESTORE", func(h *Host) { h.ReadsFilters = false }},
 		{"landlock", "ABI 5", func(h *Host) { h.Landlock = 5 }},
 	} {
 		h := testHost()

@@ -2,16 +2,13 @@ package isolate
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,7 +25,25 @@ func (s *Sandbox) Verify() ([]Difference, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify sandbox %s: %w", s.id, err)
 	}
-	return s.plan.Facts(s.host).Diff(got), nil
+	want, err := s.wanted()
+	if err != nil {
+		return nil, fmt.Errorf("verify sandbox %s: %w", s.id, err)
+	}
+	return want.Diff(got), nil
+}
+
+// wanted is what the kernel must say, the seccomp program with it, which the plan
+// does not hold in its compiled form.
+func (s *Sandbox) wanted() (Facts, error) {
+	want := s.plan.Facts(s.host)
+	if s.host.ReadsFilters {
+		filter, err := s.engine.filters.get(s.plan)
+		if err != nil {
+			return nil, err
+		}
+		want["seccomp program"] = programFact(filter)
+	}
+	return want, nil
 }
 
 // facts reads what the kernel says of the program.
@@ -39,7 +54,7 @@ func (s *Sandbox) facts() (Facts, error) {
 	}
 	r := factReader{f: Facts{}, dir: filepath.Join("/proc", strconv.Itoa(pid)), sandbox: s}
 	for _, read := range []func() error{
-		r.status, r.idMaps, r.namespaces, r.limits, r.hostname, r.mounts, r.cgroup,
+		r.status, r.init, r.filter, r.idMaps, r.namespaces, r.limits, r.hostname, r.keyring, r.mounts, r.cgroup,
 	} {
 		if err := read(); err != nil {
 			return nil, err
@@ -200,104 +215,4 @@ func (r *factReader) hostname() error {
 		runtime.KeepAlive(ns)
 		return nil
 	})
-}
-
-// mounts reads what is mounted where, and whether the masks hold.
-func (r *factReader) mounts() error {
-	file, err := os.Open(filepath.Join(r.dir, "mountinfo"))
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	list, err := mountinfo.GetMountsFromReader(file, nil)
-	if err != nil {
-		return err
-	}
-	top := make(map[string]*mountinfo.Info) // the last one on a path is seen
-	for _, m := range list {
-		top[m.Mountpoint] = m
-		if m.Optional != "" {
-			r.f["propagation "+m.Mountpoint] = m.Optional
-		}
-	}
-	plan := r.sandbox.plan
-	for _, path := range plan.maskPaths() {
-		r.f["mask "+path] = r.masked(path, top[path])
-		delete(top, path)
-	}
-	for _, path := range plan.ReadOnly {
-		r.f["read-only "+path] = r.readOnly(path, top[path])
-		delete(top, path)
-	}
-	binds := plan.bindTargets()
-	for path, m := range top {
-		kind := m.FSType
-		if slices.Contains(binds, path) {
-			kind = "bind"
-		}
-		r.f["mount "+path] = mountFact(kind, parseMountFlags(m.Options))
-	}
-	return nil
-}
-
-func (p Plan) bindTargets() []string {
-	var targets []string
-	for _, s := range p.Steps {
-		if b, ok := s.(BindStep); ok {
-			targets = append(targets, b.Target)
-		}
-	}
-	return targets
-}
-
-func parseMountFlags(options string) MountFlags {
-	var flags MountFlags
-	for o := range strings.SplitSeq(options, ",") {
-		switch o {
-		case "ro":
-			flags |= ReadOnly
-		case "nosuid":
-			flags |= NoSuid
-		case "nodev":
-			flags |= NoDev
-		case "noexec":
-			flags |= NoExec
-		}
-	}
-	return flags
-}
-
-// masked tells whether path is not there, or covered by the null device or an
-// empty read-only folder.
-func (r *factReader) masked(path string, m *mountinfo.Info) string {
-	at := filepath.Join(r.dir, "root", path)
-	fi, err := os.Lstat(at)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return "hidden"
-	case err != nil:
-		return err.Error()
-	case m == nil || m.FSType != "tmpfs" || parseMountFlags(m.Options)&ReadOnly == 0:
-		return "visible"
-	case fi.IsDir():
-		if entries, err := os.ReadDir(at); err != nil || len(entries) > 0 {
-			return "visible"
-		}
-		return "hidden"
-	}
-	var st unix.Stat_t
-	if unix.Lstat(at, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(1, 3) {
-		return "visible"
-	}
-	return "hidden"
-}
-
-func (r *factReader) readOnly(path string, m *mountinfo.Info) string {
-	if _, err := os.Lstat(filepath.Join(r.dir, "root", path)); errors.Is(err, os.ErrNotExist) {
-		return "yes" // this kernel does not have it
-	}
-	if m != nil && parseMountFlags(m.Options)&ReadOnly != 0 {
-		return "yes"
-	}
-	return "no"
 }

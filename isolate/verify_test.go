@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/gilliam/hypervisor/integration/testbed"
@@ -53,6 +54,11 @@ func TestVerifySeesWhatChanged(t *testing.T) {
 		{"read-only /proc/sys", func() error {
 			return inNamespace(proc+"/ns/mnt", unix.CLONE_NEWNS, func() error { return unix.Unmount("/proc/sys", unix.MNT_DETACH) })
 		}},
+		{"options /tmp", func() error {
+			return inNamespace(proc+"/ns/mnt", unix.CLONE_NEWNS, func() error {
+				return unix.Mount("", "/tmp", "", unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NODEV, "size=1m")
+			})
+		}},
 		{"mount /mnt", func() error {
 			return inNamespace(proc+"/ns/mnt", unix.CLONE_NEWNS, func() error { return unix.Mount("tmpfs", "/mnt", "tmpfs", 0, "") })
 		}},
@@ -74,6 +80,40 @@ func TestVerifySeesWhatChanged(t *testing.T) {
 	if _, err := r.Verify(); !errors.Is(err, isolate.ErrEnded) {
 		t.Errorf("after the end: %v", err)
 	}
+}
+
+// A sandbox that was launched by another plan than it is held against differs in
+// what the two plans do, the program of its seccomp filter and its PID 1 included.
+func TestVerifyAnotherPlan(t *testing.T) {
+	k := launchKept(t, "sleep 1000")
+	k.verified()
+	launched := k.plan
+	for _, c := range []struct {
+		change func(*isolate.Plan)
+		want   []string
+	}{
+		{func(p *isolate.Plan) { p.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActAllow} }, []string{"seccomp program"}},
+		{func(p *isolate.Plan) { p.Capabilities = []string{"CAP_LEASE"} }, []string{
+			"capabilities ambient", "capabilities bounding", "capabilities effective", "capabilities inheritable", "capabilities permitted", "init"}},
+		{func(p *isolate.Plan) { p.Umask = 0o77 }, []string{"umask"}},
+		{func(p *isolate.Plan) { p.IDs.Base -= 1 << 20 }, []string{"gid", "gid_map", "session keyring", "uid", "uid_map"}},
+	} {
+		k.plan = launched
+		c.change(&k.plan)
+		k.adopt()
+		diff, err := k.box.Verify()
+		must(t, err)
+		var names []string
+		for _, d := range diff {
+			names = append(names, d.Fact)
+		}
+		if !slices.Equal(names, c.want) {
+			t.Errorf("got %q, want %q", names, c.want)
+		}
+	}
+	k.plan = launched
+	k.adopt()
+	k.verified()
 }
 
 func facts(t *testing.T, r *running) []string {
