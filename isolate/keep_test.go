@@ -258,21 +258,3 @@ func TestKeptProgramLeavesOthers(t *testing.T) {
 		t.Errorf("got %d bytes", len(got))
 	}
 }
-
-// The limit of the size of files is the program's, not the log's.
-func TestKeptLogIsNotLimited(t *testing.T) {
-	e := testbed.Engine(t)
-	s := spec(t, sh("ulimit -Hf; head -c 300000 /dev/zero | tr '\\0' x; (head -c 20000 /dev/zero >/dev/shm/x); echo $?; ulimit -f unlimited && echo raised")...)
-	s.Limits.Rlimits.Fsize = 10240
-	plan, err := isolate.NewPlan(s, e.Host())
-	must(t, err)
-	k := &kept{t: t, plan: plan, keep: isolate.Keep{Dir: t.TempDir(), Segment: 1 << 20}}
-	if k.box, err = e.Launch(t.Context(), plan, isolate.IO{Keep: &k.keep}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { must(t, k.box.Destroy()) })
-	k.box.Wait()
-	if got, want := k.log(), "10\n"+strings.Repeat("x", 300000); !strings.HasPrefix(got, want) || strings.Contains(got, "raised") {
-		t.Errorf("got %d bytes: %.20q … %q", len(got), got, got[max(0, len(got)-100):])
-	}
-}

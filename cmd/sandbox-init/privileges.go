@@ -33,9 +33,6 @@ func dropCapabilities(s *wire.Setup) error {
 	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	sets := kept | s.Caps
-	if fileSize(s) != nil {
-		sets |= 1 << unix.CAP_SYS_RESOURCE // to limit who runs as another user (prlimit(2))
-	}
 	data := [2]unix.CapUserData{
 		{Effective: uint32(sets), Permitted: uint32(sets)},
 		{Effective: uint32(sets >> 32), Permitted: uint32(sets >> 32)},

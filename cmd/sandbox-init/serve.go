@@ -177,7 +177,7 @@ func (c running) exec(x *wire.Exec, files []int, setup *wire.Setup) (int, *wire.
 	}
 	return run(program{
 		args: x.Args, env: x.Env, dir: x.Dir, uid: setup.UID, gid: setup.GID, caps: ambient(setup),
-		files: []uintptr{uintptr(files[0]), uintptr(files[1]), uintptr(files[2])}, tty: x.TTY, fileSize: fileSize(setup),
+		files: []uintptr{uintptr(files[0]), uintptr(files[1]), uintptr(files[2])}, tty: x.TTY,
 	})
 }
 
@@ -200,7 +200,6 @@ type program struct {
 	caps      []uintptr // ambient
 	files     []uintptr
 	tty       bool // files[0] is to be its controlling terminal
-	fileSize  *unix.Rlimit
 }
 
 // run forks the program as its user, in a session of its own.
@@ -209,18 +208,16 @@ func run(p program) (int, *wire.Failed) {
 	if err != nil {
 		return 0, &wire.Failed{Step: wire.StepExec, Path: p.args[0], Errno: errnoOf(err)}
 	}
-	pid, err := underFileSize(p.fileSize, func() (int, error) {
-		return syscall.ForkExec(path, p.args, &syscall.ProcAttr{
-			Dir:   p.dir,
-			Env:   p.env,
-			Files: p.files,
-			Sys: &syscall.SysProcAttr{
-				Setsid:      true,
-				Setctty:     p.tty, // the terminal is descriptor 0
-				Credential:  &syscall.Credential{Uid: p.uid, Gid: p.gid},
-				AmbientCaps: p.caps,
-			},
-		})
+	pid, err := syscall.ForkExec(path, p.args, &syscall.ProcAttr{
+		Dir:   p.dir,
+		Env:   p.env,
+		Files: p.files,
+		Sys: &syscall.SysProcAttr{
+			Setsid:      true,
+			Setctty:     p.tty, // the terminal is descriptor 0
+			Credential:  &syscall.Credential{Uid: p.uid, Gid: p.gid},
+			AmbientCaps: p.caps,
+		},
 	})
 	if err != nil {
 		return 0, &wire.Failed{Step: wire.StepExec, Path: path, Errno: errnoOf(err)}

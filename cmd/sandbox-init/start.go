@@ -44,7 +44,7 @@ func start(s *wire.Setup, keep *keeper) (int, *wire.Failed) {
 		}
 	}
 	keep.record(wire.KindStarting, nil, true)
-	return run(program{args: s.Args, env: s.Env, dir: s.Dir, uid: s.UID, gid: s.GID, caps: ambient(s), files: []uintptr{0, 1, 2}, fileSize: fileSize(s)})
+	return run(program{args: s.Args, env: s.Env, dir: s.Dir, uid: s.UID, gid: s.GID, caps: ambient(s), files: []uintptr{0, 1, 2}})
 }
 
 // A pathError is an error about one path.
@@ -102,9 +102,6 @@ func unshareCgroup(*wire.Setup) error {
 func setLimits(s *wire.Setup) error {
 	unix.Umask(int(s.Umask))
 	for _, r := range s.Rlimits {
-		if r.Resource == unix.RLIMIT_FSIZE {
-			continue // of the program alone
-		}
 		// syscall.Setrlimit and not unix.Prlimit: only the former keeps ForkExec
 		// from putting the old RLIMIT_NOFILE back in the child.
 		limit := syscall.Rlimit{Cur: r.Soft, Max: r.Hard}
