@@ -47,6 +47,9 @@ func (p Plan) Config() (*configs.Config, error) {
 		Seccomp:         filter,
 		NoNewPrivileges: true,
 	}
+	if p.AppArmor != Unconfined {
+		c.AppArmorProfile = p.AppArmor
+	}
 	if p.Network != NetworkHost {
 		c.Networks = []*configs.Network{{Type: "loopback"}}
 	}

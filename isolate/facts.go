@@ -58,6 +58,9 @@ func (p Plan) Facts(h Host) Facts {
 		"oom_score_adj": strconv.Itoa(p.OOMScoreAdj),
 	}
 	maps.Copy(f, p.capabilityFacts())
+	if p.AppArmor != "" {
+		f["apparmor"] = profileFact(p.AppArmor)
+	}
 	if h.Keys {
 		f["session keyring"] = "own"
 	}

@@ -24,6 +24,9 @@ type Host struct {
 	// Disk is where the layers are; see [ProbeDisk].
 	Disk Disk
 
+	// AppArmor is the kernel's, with the profile that programs get.
+	AppArmor AppArmor
+
 	// What can be read back; see [Sandbox.Verify].
 	ReadsFilters bool // seccomp programs, by ptrace
 	Keys         bool // the kernel has keyrings, and shows them
@@ -36,7 +39,6 @@ type Host struct {
 	MaxPIDs  int64    // kernel.pid_max
 	Swap     bool     // there is swap
 	IO       bool     // the io controller is there, blkio on v1
-	AppArmor bool     // AppArmor is turned on
 	Exposed  []string // flaws of the processor that the kernel does not mitigate
 }
 

@@ -277,18 +277,22 @@ func failure(f *wire.Failed) error {
 // setup is the part of the plan that sandbox-init does.
 func (e *Engine) setup(p Plan, filter []byte) *wire.Setup {
 	s := &wire.Setup{
-		Cgroup:   p.Cgroup.View,
-		Masked:   p.Masked,
-		ReadOnly: p.ReadOnly,
-		Umask:    p.Umask,
-		Caps:     mustMask(p.Capabilities),
-		Scoped:   p.Scoped,
-		Filter:   filter,
-		UID:      p.User.UID,
-		GID:      p.User.GID,
-		Args:     p.Args,
-		Env:      p.Env,
-		Dir:      p.Dir,
+		Cgroup:     p.Cgroup.View,
+		Masked:     p.Masked,
+		ReadOnly:   p.ReadOnly,
+		UserLimits: p.UserLimits,
+		Umask:      p.Umask,
+		Caps:       mustMask(p.Capabilities),
+		Scoped:     p.Scoped,
+		Filter:     filter,
+		UID:        p.User.UID,
+		GID:        p.User.GID,
+		Args:       p.Args,
+		Env:        p.Env,
+		Dir:        p.Dir,
+	}
+	if p.AppArmor != Unconfined {
+		s.Profile = p.AppArmor
 	}
 	for _, r := range p.Rlimits {
 		s.Rlimits = append(s.Rlimits, wire.Rlimit{Resource: uint32(r.Resource), Soft: r.Soft, Hard: r.Hard})

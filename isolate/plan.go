@@ -40,6 +40,14 @@ type Plan struct {
 	// it shares. Kernels from 6.12 on have it (userspace-api/landlock.rst).
 	Scoped bool `json:"scoped"`
 
+	// UserLimits are what the user namespace may have of what the kernel counts for
+	// it, name=value of files in /proc/sys/user.
+	UserLimits []string `json:"user_limits"`
+
+	// AppArmor is the profile that the program runs under, or [Unconfined]; empty
+	// where the kernel has no AppArmor.
+	AppArmor string `json:"apparmor,omitempty"`
+
 	Cgroup      Cgroup   `json:"cgroup"`
 	Rlimits     []Rlimit `json:"rlimits"`
 	OOMScoreAdj int      `json:"oom_score_adj"`
@@ -87,6 +95,8 @@ func NewPlan(s Spec, h Host) (Plan, error) {
 		Capabilities: slices.Clone(s.Capabilities),
 		Seccomp:      s.Seccomp,
 		Scoped:       h.Landlock >= landlockScopes,
+		UserLimits:   userLimits(),
+		AppArmor:     h.AppArmor.Use,
 		Cgroup:       planCgroup(s, h),
 		Rlimits:      planRlimits(s, h),
 		OOMScoreAdj:  200,
@@ -128,6 +138,7 @@ func (p Plan) String() string {
 	fmt.Fprintf(&b, "cgroup %s\n", p.Cgroup)
 	fmt.Fprintf(&b, "oom_score_adj %d\n", p.OOMScoreAdj)
 	fmt.Fprintf(&b, "mount proc on /proc nosuid,nodev,noexec\n")
+	fmt.Fprintf(&b, "limit user namespace %s\n", strings.Join(p.UserLimits, " "))
 	if p.Cgroup.View {
 		fmt.Fprintf(&b, "mount cgroup2 on /sys/fs/cgroup ro,nosuid,nodev,noexec\n")
 	}
@@ -142,6 +153,9 @@ func (p Plan) String() string {
 		profile = fmt.Sprintf("custom, %d rules", len(p.Seccomp.Syscalls))
 	}
 	fmt.Fprintf(&b, "capabilities %s, no_new_privs, seccomp %s\n", strings.Trim(listOrNone(p.Capabilities), "[]"), profile)
+	if p.AppArmor != "" {
+		fmt.Fprintf(&b, "apparmor %s\n", p.AppArmor)
+	}
 	if p.Scoped {
 		fmt.Fprintf(&b, "landlock scope abstract-unix-socket signal\n")
 	}

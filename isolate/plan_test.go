@@ -22,8 +22,9 @@ func testHost() Host {
 		Kernel: Version{6, 1}, Cgroup: CgroupV2, SwapLimit: true, MaxOpen: 1 << 20, MaxMemlock: 8 << 20,
 		UserNS: true, Root: true, Overlay: true, Seccomp: true, Landlock: 6, ResolvConf: "/etc/resolv.conf",
 		Thermal:  []string{"/sys/devices/system/cpu/cpu0/thermal_throttle"},
-		Resource: true, Inotify: 8192, JITLimit: 256 << 20, MaxPIDs: 1 << 22, IO: true, AppArmor: true, ReadsFilters: true, Keys: true,
-		Disk: Disk{BlockDevice{254, 0}, WeightBFQ},
+		Resource: true, Inotify: 8192, JITLimit: 256 << 20, MaxPIDs: 1 << 22, IO: true, ReadsFilters: true, Keys: true,
+		Disk:     Disk{BlockDevice{254, 0}, WeightBFQ},
+		AppArmor: AppArmor{Enabled: true, Profiles: []string{"docker-default"}, Use: "docker-default"},
 	}
 }
 
@@ -271,7 +272,7 @@ func TestVersionBefore(t *testing.T) {
 
 // The pure half makes no system call and reads nothing: this is what keeps it so.
 func TestPlanImportsNothingWithEffects(t *testing.T) {
-	for _, file := range []string{"plan.go", "cgroup.go", "limits.go", "policy.go", "facts.go", "steps.go", "layout.go", "rlimits.go", "spec.go", "validate.go", "host.go", "remarks.go", "seccomp.go", "bpf.go"} {
+	for _, file := range []string{"plan.go", "apparmor.go", "cgroup.go", "limits.go", "policy.go", "facts.go", "steps.go", "layout.go", "rlimits.go", "spec.go", "validate.go", "host.go", "remarks.go", "seccomp.go", "bpf.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {
 			t.Fatal(err)

@@ -21,7 +21,9 @@ func (h *Host) probeWeaknesses(status string) {
 	h.Swap = hasSwap(text("/proc/swaps"))
 	h.Keys = exists("/proc/keys")
 	h.ReadsFilters = readsFilters(status, exists("/proc/sys/kernel/ns_last_pid"), number("/proc/sys/kernel/yama/ptrace_scope"))
-	h.AppArmor = text("/sys/module/apparmor/parameters/enabled") == "Y"
+	h.AppArmor = AppArmor{Enabled: text("/sys/module/apparmor/parameters/enabled") == "Y"}
+	h.AppArmor.Profiles = parseProfiles(text("/sys/kernel/security/apparmor/profiles"))
+	h.AppArmor, _ = h.AppArmor.Choose("") // which there always is
 	h.IO = exists("/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device") ||
 		h.Cgroup == CgroupV2 && slices.Contains(strings.Fields(text("/sys/fs/cgroup/cgroup.controllers")), "io")
 	// The pattern is well-formed.

@@ -21,10 +21,6 @@ const (
 	smallJIT      = 64 << 20 // bytes; a filter takes some thousand
 )
 
-// inotifyEach is what one sandbox may have of the inotify instances that all have
-// together; sandbox-init sets it.
-const inotifyEach = 32
-
 // Remarks lists what is to be said of the host, the same in the same order for
 // the same host. It is pure.
 func (h Host) Remarks() []Remark {
@@ -52,7 +48,9 @@ func (h Host) Remarks() []Remark {
 	add(len(h.Exposed) > 0, "cpu",
 		"open to %s, says /sys/devices/system/cpu/vulnerabilities: one app may learn of another's memory", strings.Join(h.Exposed, ", "))
 	list = append(list, h.cgroupRemarks()...)
-	add(!h.AppArmor, "apparmor", "not in the kernel or turned off: apps have no profile beside seccomp and Landlock")
+	add(!h.AppArmor.Enabled, "apparmor", "not in the kernel or turned off: apps have no profile beside seccomp and Landlock")
+	add(h.AppArmor.Use == Unconfined, "apparmor",
+		"apps run unconfined: none of the profiles %s is loaded and enforced, or --apparmor-profile says so", strings.Join(usualProfiles, ", "))
 	add(h.Landlock < landlockScopes, "landlock",
 		"ABI %d: from %d on (Linux 6.12) it keeps apps on the host's network from abstract Unix sockets", h.Landlock, landlockScopes)
 	add(!h.ReadsFilters, "verify",

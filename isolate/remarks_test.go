@@ -22,7 +22,8 @@ func TestRemarks(t *testing.T) {
 		{"swap", "there is none now", func(h *Host) { h.SwapLimit = false }},
 		{"swap", "in the swap of all", func(h *Host) { h.SwapLimit, h.Swap = false, true }},
 		{"io", "are refused", func(h *Host) { h.IO = false }},
-		{"apparmor", "turned off", func(h *Host) { h.AppArmor = false }},
+		{"apparmor", "turned off", func(h *Host) { h.AppArmor = AppArmor{} }},
+		{"apparmor", "unconfined", func(h *Host) { h.AppArmor.Use = Unconfined }},
 		{"verify", "CONFIG_CHECKPOINT_RESTORE", func(h *Host) { h.ReadsFilters = false }},
 		{"landlock", "ABI 5", func(h *Host) { h.Landlock = 5 }},
 	} {

@@ -1,6 +1,9 @@
 package isolate
 
-import "cmp"
+import (
+	"cmp"
+	"fmt"
+)
 
 // What a program gets that asks for nothing.
 const (
@@ -38,6 +41,16 @@ func planRlimits(s Spec, h Host) []Rlimit {
 		list = append(list, both(rlimitFsize, "fsize", uint64(ask.Fsize)))
 	}
 	return list
+}
+
+// inotifyEach is what one sandbox may have of the inotify instances, of which all
+// sandboxes together have what the host's root may have.
+const inotifyEach = 32
+
+// userLimits allow no user namespace of a program's own, in which it would have
+// every capability, whatever its seccomp profile says (namespaces(7)).
+func userLimits() []string {
+	return []string{"max_user_namespaces=0", fmt.Sprintf("max_inotify_instances=%d", inotifyEach)}
 }
 
 // both is a limit whose soft and hard values are the same.

@@ -141,6 +141,13 @@ func (r *factReader) status() error {
 	for i, key := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"} {
 		r.f["capabilities "+capabilitySets[i]] = status[key]
 	}
+	if r.sandbox.host.AppArmor.Enabled {
+		profile, err := r.file("attr/apparmor/current")
+		if err != nil {
+			return err
+		}
+		r.f["apparmor"] = profile
+	}
 	adj, err := r.file("oom_score_adj")
 	r.f["oom_score_adj"] = adj
 	return err

@@ -41,7 +41,8 @@ type serveConfig struct {
 	callbackGiveUp     time.Duration
 	callbackBackoff    time.Duration
 
-	policy isolate.Policy
+	policy   isolate.Policy
+	appArmor string
 
 	stopOnExit bool
 	logSize    int64
@@ -88,6 +89,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	addList(f, &c.policy.Capabilities, "allow-cap", "CAP", "capability that apps may ask for, as CAP_CHOWN; repeatable", isolate.ParseCapability)
 	f.BoolVar(&c.policy.Root, "allow-root", false, "let apps ask to run as root of their own user namespace")
 	f.BoolVar(&c.policy.Seccomp, "allow-seccomp", false, "let apps bring a seccomp profile of their own")
+	f.StringVar(&c.appArmor, "apparmor-profile", "", "`PROFILE` of AppArmor that apps run under, or unconfined (default gilliam or docker-default, where one is loaded)")
 	limits := &c.policy.Max
 	add(f, &limits.Memory, "max-memory", "", "SIZE", "most memory that an app may ask for (default no limit)", parseSize)
 	add(f, &limits.Pids, "max-pids", "", "N", "most processes and threads that an app may ask for (default no limit)", parseCount)
@@ -104,7 +106,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 		"stop-on-exit": "GILLIAM_STOP_ON_EXIT", "log-size": "GILLIAM_LOG_SIZE",
 		"restart-wait": "GILLIAM_RESTART_WAIT", "restart-wait-max": "GILLIAM_RESTART_WAIT_MAX", "log-rate": "GILLIAM_LOG_RATE",
 		"callback-secret-file": "GILLIAM_CALLBACK_SECRET_FILE", "callback-give-up": "GILLIAM_CALLBACK_GIVE_UP", "callback-backoff": "GILLIAM_CALLBACK_BACKOFF",
-		"allow-cap": "GILLIAM_ALLOW_CAP", "allow-root": "GILLIAM_ALLOW_ROOT", "allow-seccomp": "GILLIAM_ALLOW_SECCOMP",
+		"allow-cap": "GILLIAM_ALLOW_CAP", "allow-root": "GILLIAM_ALLOW_ROOT", "allow-seccomp": "GILLIAM_ALLOW_SECCOMP", "apparmor-profile": "GILLIAM_APPARMOR_PROFILE",
 		"max-memory": "GILLIAM_MAX_MEMORY", "max-pids": "GILLIAM_MAX_PIDS", "max-cpu": "GILLIAM_MAX_CPU",
 		"max-cpu-weight": "GILLIAM_MAX_CPU_WEIGHT", "max-io": "GILLIAM_MAX_IO", "max-rlimit": "GILLIAM_MAX_RLIMIT",
 		"log-format": "GILLIAM_LOG_FORMAT", "log-level": "GILLIAM_LOG_LEVEL",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -45,33 +46,58 @@ func dropCapabilities(s *wire.Setup) error {
 	return nil
 }
 
-// userLimits are what the sandbox's user namespace may have of what the kernel
-// counts for it, in /proc/sys/user (namespaces(7)): no user namespace of an app's
-// own, in which it would have every capability, whatever its seccomp profile
-// says; and a share of the inotify instances that all sandboxes have together.
-var userLimits = []struct{ name, value string }{
-	{"/proc/sys/user/max_user_namespaces", "0"},
-	{"/proc/sys/user/max_inotify_instances", "32"},
-}
-
-// limitUserNamespace sets them, before /proc/sys becomes read-only. Kernels
-// without inotify have no such file.
-func limitUserNamespace(*wire.Setup) error {
-	for _, l := range userLimits {
-		file, err := unix.Openat(unix.AT_FDCWD, l.name[1:], unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-		if err == unix.ENOENT {
-			continue
-		}
-		if err != nil {
-			return &pathError{l.name, err}
-		}
-		_, err = fd(file).Write([]byte(l.value))
-		unix.Close(file)
-		if err != nil {
-			return &pathError{l.name, err}
+// limitUserNamespace sets what the sandbox's user namespace may have of what the
+// kernel counts for it (namespaces(7)), before /proc/sys becomes read-only. A limit
+// that this kernel does not know is of something that it does not have.
+func limitUserNamespace(s *wire.Setup) error {
+	for _, limit := range s.UserLimits {
+		name, value, _ := strings.Cut(limit, "=")
+		if err := writeProc("sys/user/"+name, value); err != nil && err != unix.ENOENT {
+			return &pathError{"/proc/sys/user/" + name, err}
 		}
 	}
 	return nil
+}
+
+// enterProfile has what this thread executes run under an AppArmor profile
+// (apparmor(7); aa_change_onexec in security/apparmor/domain.c). The programs are
+// forked from this thread, the first one, and inherit it.
+func enterProfile(s *wire.Setup) error {
+	if s.Profile == "" {
+		return nil
+	}
+	if err := writeProc("1/task/1/attr/apparmor/exec", "exec "+s.Profile); err != nil {
+		return &pathError{s.Profile, err}
+	}
+	return nil
+}
+
+// writeProc writes to a file of the sandbox's procfs, and to nothing else: neither
+// something in the template's place for it nor something that is mounted in it
+// takes what is written (CVE-2019-16884, CVE-2025-52881).
+func writeProc(name, value string) error {
+	proc, err := openBeneath("/proc", unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(proc)
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(proc, &fs); err != nil {
+		return err
+	}
+	if fs.Type != unix.PROC_SUPER_MAGIC {
+		return unix.ENODEV
+	}
+	file, err := unix.Openat2(proc, name, &unix.OpenHow{
+		Flags:   unix.O_WRONLY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return err
+	}
+	_, err = fd(file).Write([]byte(value))
+	unix.Close(file)
+	return err
 }
 
 // noNewPrivs forbids this thread, and with the filter's TSYNC all of them, to

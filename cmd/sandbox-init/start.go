@@ -25,6 +25,7 @@ func start(s *wire.Setup, keep *keeper) (int, *wire.Failed) {
 		{"enter root", enterRoot},
 		{"mount proc", mountProc},
 		{"limit namespaces", limitUserNamespace},
+		{"enter AppArmor profile", enterProfile},
 		{"mount cgroup", mountCgroup},
 		{"mask paths", maskPaths},
 		{"make paths read-only", readOnlyPaths},

@@ -4,19 +4,21 @@ package wire
 // fields. Paths are of the sandbox, whose root is sandbox-init's working
 // directory when it starts.
 type Setup struct {
-	Cgroup   bool     // mount the cgroup2 view on /sys/fs/cgroup
-	Masked   []string // files and folders to hide
-	ReadOnly []string // folders and files to make read-only
-	Rlimits  []Rlimit
-	Umask    uint32
-	Caps     uint64 // capabilities of the program, a bit for each
-	Scoped   bool   // in a Landlock domain that scopes abstract sockets and signals
-	Filter   []byte // seccomp program: struct sock_filter, native byte order
-	UID, GID uint32 // who the program runs as
-	Args     []string
-	Env      []string
-	Dir      string
-	Keep     Keep
+	Cgroup     bool     // mount the cgroup2 view on /sys/fs/cgroup
+	Masked     []string // files and folders to hide
+	ReadOnly   []string // folders and files to make read-only
+	UserLimits []string // of the user namespace: name=value of files in /proc/sys/user
+	Profile    string   // AppArmor profile of the program; empty: none to enter
+	Rlimits    []Rlimit
+	Umask      uint32
+	Caps       uint64 // capabilities of the program, a bit for each
+	Scoped     bool   // in a Landlock domain that scopes abstract sockets and signals
+	Filter     []byte // seccomp program: struct sock_filter, native byte order
+	UID, GID   uint32 // who the program runs as
+	Args       []string
+	Env        []string
+	Dir        string
+	Keep       Keep
 }
 
 // Keep makes the sandbox outlive its hypervisor. The files that come with the
@@ -45,6 +47,8 @@ func (s *Setup) Append(b []byte) []byte {
 	e.flag(s.Cgroup)
 	e.strs(s.Masked)
 	e.strs(s.ReadOnly)
+	e.strs(s.UserLimits)
+	e.str(s.Profile)
 	e.num(uint64(len(s.Rlimits)))
 	for _, r := range s.Rlimits {
 		e.num(uint64(r.Resource))
@@ -75,6 +79,8 @@ func (s *Setup) Decode(b []byte) error {
 	s.Cgroup = d.flag()
 	s.Masked = d.strs()
 	s.ReadOnly = d.strs()
+	s.UserLimits = d.strs()
+	s.Profile = d.str()
 	s.Rlimits = make([]Rlimit, d.count(3))
 	for i := range s.Rlimits {
 		s.Rlimits[i] = Rlimit{uint32(d.num()), d.num(), d.num()}
