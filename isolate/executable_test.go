@@ -21,14 +21,14 @@ func TestLaunchBesideExecutable(t *testing.T) {
 	// free, and the first is free again afterwards; unless something else let go of
 	// one meanwhile.
 	var below []*os.File
-	for fd := 0; fd < 100; {
-		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-		must(t, err)
-		below, fd = append(below, null), int(null.Fd())
-	}
 	var e *isolate.Engine
 	var out *os.File
 	for tries := 0; out == nil; tries++ {
+		for fd := 0; fd < 100; { // anew each time: the collector closes what earlier tests have left
+			null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+			must(t, err)
+			below, fd = append(below, null), int(null.Fd())
+		}
 		e = testbed.Engine(t)
 		place := newest(t, "/memfd:sandbox-init") - 1
 		fd, err := unix.FcntlInt(below[0].Fd(), unix.F_DUPFD_CLOEXEC, place)
