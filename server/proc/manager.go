@@ -190,6 +190,9 @@ func (m *Manager) check(r Request) error {
 	if err := m.cfg.Engine.Host().CheckLimits(r.Limits); err != nil {
 		return fieldError(err)
 	}
+	if fsize := r.Limits.Rlimits.Fsize; fsize > 0 && fsize < m.cfg.LogSegment {
+		return &FieldError{"limits.rlimits.fsize", fmt.Sprintf("must be at least %d bytes, a part of the proc's log", m.cfg.LogSegment)}
+	}
 	if r.Image != "" {
 		if err := m.cfg.Images.Check(r.Image); err != nil {
 			return &FieldError{"image", err.Error()}
