@@ -24,9 +24,17 @@ func programFact(filter []byte) string {
 
 const sizeofSockFilter = int(unsafe.Sizeof(unix.SockFilter{}))
 
-// init reads what every thread of sandbox-init has. It may be threads of more than
-// one kind, when they are not as they should be.
+// init reads what every thread of sandbox-init has, in more than one kind when they
+// are not as they should be; and what the program began with and may change as it
+// likes, its umask, or for the worse, its oom_score_adj.
 func (r *factReader) init() error {
+	dir := filepath.Join("/proc", strconv.Itoa(r.sandbox.PID()))
+	status, err := readStatus(dir)
+	if err != nil {
+		return err
+	}
+	r.f["umask"] = status["Umask"]
+	r.f["oom_score_adj"] = text(filepath.Join(dir, "oom_score_adj"))
 	var kinds []string
 	for _, tid := range threads(r.sandbox.PID()) {
 		status, err := readStatus(filepath.Join("/proc", strconv.Itoa(tid)))

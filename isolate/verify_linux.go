@@ -137,7 +137,6 @@ func (r *factReader) status() error {
 		r.f["groups"] = "none"
 	}
 	r.f["no_new_privs"], r.f["seccomp"], r.f["filters"] = status["NoNewPrivs"], status["Seccomp"], status["Seccomp_filters"]
-	r.f["umask"] = status["Umask"]
 	for i, key := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"} {
 		r.f["capabilities "+capabilitySets[i]] = status[key]
 	}
@@ -148,9 +147,7 @@ func (r *factReader) status() error {
 		}
 		r.f["apparmor"] = profile
 	}
-	adj, err := r.file("oom_score_adj")
-	r.f["oom_score_adj"] = adj
-	return err
+	return nil
 }
 
 func (r *factReader) idMaps() error {

@@ -22,19 +22,15 @@ import (
 // Somebody changes a sandbox behind the hypervisor's back, one thing at a time:
 // each is seen, and nothing else is.
 func TestVerifySeesWhatChanged(t *testing.T) {
-	r, err := launch(t, testbed.Engine(t), spec(t, sh("echo $$; sleep 1000")...))
+	// What the program may change itself is no difference.
+	r, err := launch(t, testbed.Engine(t), spec(t, sh("umask 0; ulimit -n $(ulimit -Hn); echo 500 >/proc/self/oom_score_adj; echo $$; sleep 1000")...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	pid := hostPID(t, r.PID(), r.line(t))
 	proc := filepath.Join("/proc", strconv.Itoa(pid))
-	// What the program may change itself is no difference.
-	var files unix.Rlimit
-	must(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &files))
-	files.Cur = files.Max
-	must(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &files, nil))
 	if got := facts(t, r); len(got) > 0 {
-		t.Errorf("the soft limit of open files was raised: %q", got)
+		t.Errorf("the program changed what it may: %q", got)
 	}
 	for _, c := range []struct {
 		fact   string
@@ -43,7 +39,7 @@ func TestVerifySeesWhatChanged(t *testing.T) {
 		{"rlimit nofile", func() error {
 			return unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 77, Max: 77}, nil)
 		}},
-		{"oom_score_adj", func() error { return os.WriteFile(proc+"/oom_score_adj", []byte("300"), 0) }},
+		{"oom_score_adj", func() error { return os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", r.PID()), []byte("300"), 0) }},
 		{"cgroup pids", func() error { return os.WriteFile(cgroupFile(t, r.ID(), "pids", "pids.max"), []byte("max"), 0) }},
 		{"hostname", func() error {
 			return inNamespace(proc+"/ns/uts", unix.CLONE_NEWUTS, func() error { return unix.Sethostname([]byte("else")) })
