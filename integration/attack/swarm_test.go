@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long the end of a sandbox may take that resists it.
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 // T25: a program that crashes leaves no core, in the sandbox or on the host.
 // Control: with a core limit as high as the daemon's it leaves one in its working

@@ -5,7 +5,7 @@ package oracle
 import "slices"
 
 // acceptedRows are the differences that are meant to be, by what makes them.
-var acceptedRows = slices.Concat(acceptedOwners, acceptedMounts, acceptedInit, acceptedCgroup, acceptedFilter)
+var acceptedRows = slices.Concat(acceptedOwners, acceptedMounts, acceptedCore, acceptedInit, acceptedCgroup, acceptedFilter)
 
 // The launch thread makes the sandbox's file systems and namespaces while it is
 // the host's root; libcontainer's init makes them as root of the sandbox. Ours
@@ -44,7 +44,7 @@ var acceptedMounts = []accepted{
 	// Files are masked with the sandbox's null device.
 	{field: "mount * type", ours: "tmpfs", theirs: "devtmpfs", why: "a mask is our own null device"},
 	{field: "mount * source", ours: "none", theirs: "devtmpfs", why: "a mask is our own null device"},
-	{field: "mount * flags", ours: "noexec,nosuid,relatime,ro", theirs: "relatime,rw", why: "a mask is our own null device, in a /dev that is stricter"},
+	{field: "mount * flags", ours: "noexec,nosuid,relatime,ro", theirs: "*relatime,rw", why: "a mask is our own null device, in a /dev that is stricter"},
 	{field: "mount * option nr_inodes", ours: "64", theirs: "*", why: "a mask is our own null device"},
 	{field: "mount * option size", ours: "64k", theirs: "*", why: "a mask is our own null device"},
 
@@ -56,6 +56,22 @@ var acceptedMounts = []accepted{
 	{field: "mount * option access", ours: "rw", theirs: "ro", why: "a mask is read-only by its mount"},
 	{field: "mount * option size", ours: "0k", theirs: "4k", why: "there is nothing in a mask"},
 	{field: "mount * source", ours: "none", theirs: "tmpfs", why: "a name that nobody needs"},
+}
+
+// libcontainer links /dev/core to /proc/kcore where the kernel has that, as on
+// old systems. Ours has no name for what is masked.
+var acceptedCore = where(exists("/proc/kcore"),
+	accepted{field: "node /dev/core*", ours: absent, theirs: "*", why: "nobody needs a link to a mask"},
+	accepted{field: "path /dev/core", ours: "ENOENT", theirs: "Lrwxrwxrwx -> /proc/kcore ok", why: "nobody needs a link to a mask"},
+	accepted{field: "path /dev/core *", ours: absent, theirs: "*", why: "nobody needs a link to a mask"},
+)
+
+// where are rows that are accepted, and needed, on some kernels only.
+func where(present bool, rows ...accepted) []accepted {
+	if !present {
+		return nil
+	}
+	return rows
 }
 
 // PID 1 of our sandboxes is sandbox-init, of libcontainer's the program itself.

@@ -129,7 +129,7 @@ func Leaves(tb testing.TB) {
 // its time to finish with what has ended.
 func settle(before map[string]bool) []string {
 	var left []string
-	Eventually(5*time.Second, func() bool {
+	Eventually(30*time.Second, func() bool {
 		left = left[:0]
 		for thing := range look() {
 			if !before[thing] {

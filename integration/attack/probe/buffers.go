@@ -60,9 +60,17 @@ func tcpSockets(size int) error {
 }
 
 // udpSockets sends to sockets that nobody reads from. What does not fit is
-// dropped, so that the kernel must be asked what is there.
+// dropped, so that the kernel must be asked what is there. All sockets are made
+// first: what arrives at them is charged where the kernel cannot wait, and nothing
+// that it could refuse comes between.
 func udpSockets(size int) error {
-	for done := 0; done < size; {
+	const each = 128 << 10 // that a socket takes, at least
+	type receiver struct {
+		fd      int
+		address unix.Sockaddr
+	}
+	var all []receiver
+	for range size / each {
 		s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
@@ -75,20 +83,22 @@ func udpSockets(size int) error {
 		if err != nil {
 			return err
 		}
-		for range 4 {
-			if err := unix.Sendto(s, chunk[:32<<10], 0, address); err != nil {
+		all = append(all, receiver{s, address})
+	}
+	for _, to := range all {
+		for range each / (32 << 10) {
+			if err := unix.Sendto(to.fd, chunk[:32<<10], 0, to.address); err != nil {
 				return err
 			}
 		}
 		info := [9]uint32{} // SK_MEMINFO_RMEM_ALLOC comes first
 		length := uint32(unsafe.Sizeof(info))
-		if err := attacks.Call(unix.SYS_GETSOCKOPT, uintptr(s), unix.SOL_SOCKET, unix.SO_MEMINFO, attacks.Pointer(&info), attacks.Pointer(&length)); err != nil {
+		if err := attacks.Call(unix.SYS_GETSOCKOPT, uintptr(to.fd), unix.SOL_SOCKET, unix.SO_MEMINFO, attacks.Pointer(&info), attacks.Pointer(&length)); err != nil {
 			return err
 		}
-		if info[0] == 0 {
+		if info[0] < each {
 			return unix.ENOBUFS
 		}
-		done += int(info[0])
 	}
 	return nil
 }

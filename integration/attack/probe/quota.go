@@ -62,7 +62,9 @@ var takers = map[string]func(n int) error{
 // quota takes all that it can get of one thing, and keeps it.
 func quota(r *attacks.Report, args []string) {
 	// As a sandbox has them, for the control.
-	for resource, most := range map[int]uint64{unix.RLIMIT_NOFILE: 16384, unix.RLIMIT_NPROC: 128, unix.RLIMIT_SIGPENDING: 1024} {
+	for resource, most := range map[int]uint64{
+		unix.RLIMIT_NOFILE: 16384, unix.RLIMIT_NPROC: 128, unix.RLIMIT_SIGPENDING: 1024, unix.RLIMIT_MSGQUEUE: 160 << 10,
+	} {
 		var limit unix.Rlimit
 		if err := unix.Prlimit(0, resource, nil, &limit); err != nil {
 			attacks.Fatal(err)
