@@ -18,9 +18,10 @@ TAGS := integration,seccomp
 export PATH := $(PATH):/usr/local/go/bin
 export TEMPLATE
 apt  = dpkg -s $(1) >/dev/null 2>&1 || { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(1); }
+vm   = VM_CACHE=$(STATE)/vm go test -tags vm -count=1 -timeout 45m $(1) ./integration/vm
 tool = go tool -modfile=.ci/tools.mod $(1)
 
-.PHONY: help build run template test packages unit lint vuln bench clean
+.PHONY: help build run template test packages test-vm vm-packages unit lint vuln bench clean
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
@@ -41,9 +42,10 @@ $(TEMPLATE)/etc/os-release: | build
 	    "$${mirror:-$$(apt-get indextargets --format '$$(REPO_URI)' 'Codename: $(SUITE)' 'Component: main' 'Created-By: Packages' | head -n 1)}"
 	bin/hypervisor template adopt default $(STATE)/template.new --state-dir $(STATE) --template $(TEMPLATE)
 
-test: packages build lint template bin/prometheus bin/lxc ## every test, on real sandboxes (root)
+test: packages vm-packages build lint template bin/prometheus bin/lxc ## every test, on real sandboxes (root)
 	go test -race -count=1 -tags $(TAGS) -timeout 20m ./...
 	go test -tags $(TAGS) -run '^$$' -bench Launch -benchtime 30x ./integration/oracle
+	$(call vm,)
 
 packages: # what the tests and benchmarks need
 	$(call apt,gcc libc6-dev pkg-config libseccomp-dev runc crun bubblewrap libapparmor1 systemd)
@@ -59,19 +61,20 @@ bin/lxc: # LXC to compare with, unpacked: to install it would start a bridge on 
 	for deb in bin/lxc.new/deb/*.deb; do dpkg-deb -x $$deb bin/lxc.new || exit; done
 	rm -r bin/lxc.new/deb && mv bin/lxc.new bin/lxc
 
-.PHONY: test-vm
-test-vm: build template ## the sandboxes' tests on Debian 12's kernel 6.1 with cgroup v2, in qemu (root)
-	$(call apt,qemu-system-x86 e2fsprogs gcc libc6-dev pkg-config libseccomp-dev)
-	VM_CACHE=$(STATE)/vm go test -tags vm -count=1 -timeout 20m -v ./integration/vm
+test-vm: packages vm-packages build template ## those of sandboxes again, on Debian 12's kernel 6.1 with cgroup v2, in qemu (root)
+	$(call vm,-v)
+
+vm-packages: # what a virtual machine needs
+	$(call apt,qemu-system-x86 e2fsprogs)
 
 unit: build ## the tests that need no root
 	go test ./...
 
 lint: packages build ## gofmt, go vet, staticcheck
 	test -z "$$(gofmt -l . | tee /dev/stderr)"
-	go vet -tags $(TAGS) ./...
+	go vet -tags $(TAGS),vm ./...
 	GOOS=darwin go vet ./isolate
-	$(call tool,staticcheck) -tags $(TAGS) ./...
+	$(call tool,staticcheck) -tags $(TAGS),vm ./...
 
 vuln: build ## govulncheck, which asks vuln.go.dev
 	$(call tool,govulncheck) ./...

@@ -18,37 +18,10 @@ import (
 	"github.com/gilliam/hypervisor/integration/vm/machine"
 )
 
-// build makes all that the machine is of, in a folder that goes with the test.
-func build(t *testing.T, kernel machine.Kernel) machine.Machine {
-	t.Helper()
-	dir := t.TempDir()
-	m := machine.Machine{
-		Kernel: kernel.Image,
-		Initrd: filepath.Join(dir, "initramfs"),
-		Append: "rdinit=/init",
-		Disks:  []string{filepath.Join(dir, "template.img"), filepath.Join(dir, "scratch.img")},
-		CPUs:   2,
-		Memory: 2048,
-	}
-	template := fromEnv("TEMPLATE", "/var/lib/gilliam/template")
-	if _, err := os.Stat(filepath.Join(template, "etc/os-release")); err != nil {
-		t.Fatalf("%v: run sudo make template", err)
-	}
-	must(t, machine.Disk(t.Context(), m.Disks[0], template, 64<<20))
-
-	staged := filepath.Join(dir, "scratch")
-	must(t, stage(t, staged))
-	must(t, machine.Disk(t.Context(), m.Disks[1], staged, 1<<30))
-
-	guest := filepath.Join(dir, "guest")
-	must(t, compile(t, false, "build", "-ldflags=-s -w", "-o", guest, "./integration/vm/guest"))
-	must(t, initramfs(m.Initrd, guest, kernel))
-	return m
-}
-
-// stage makes the tree of the scratch disk: a folder for temporary files, and
-// for each package its compiled tests beside the files that they may read.
-func stage(t *testing.T, dir string) error {
+// stage makes the tree of the scratch disk: a folder for temporary files, for
+// each package its compiled tests beside the files that they may read, and the
+// programs.
+func stage(t *testing.T, dir string, packages []suite, programs []string) error {
 	temp := filepath.Join(dir, filepath.Base(job.TempDir))
 	if err := os.MkdirAll(temp, 0o755); err != nil {
 		return err
@@ -61,7 +34,7 @@ func stage(t *testing.T, dir string) error {
 		if err := copyPackage(to, filepath.Join(project(t), p.dir)); err != nil {
 			return err
 		}
-		binary := filepath.Join(to, filepath.Base(job.Test{}.Binary()))
+		binary := filepath.Join(to, job.Binary)
 		if err := compile(t, p.cgo, "test", "-c", "-tags=integration,"+p.tags, "-o", binary, "./"+p.dir); err != nil {
 			return err
 		}
@@ -72,7 +45,13 @@ func stage(t *testing.T, dir string) error {
 			}
 		}
 	}
-	return compile(t, false, "build", "-o", filepath.Join(dir, filepath.Base(job.BinDir), "go"), "./integration/vm/standin")
+	bin := filepath.Join(dir, filepath.Base(job.BinDir))
+	for _, folder := range programs {
+		if err := compile(t, false, "build", "-o", filepath.Join(bin, filepath.Base(folder)), "./"+folder); err != nil {
+			return err
+		}
+	}
+	return compile(t, false, "build", "-o", filepath.Join(bin, "go"), "./integration/vm/standin")
 }
 
 // copyPackage copies a package's own files, and its testdata.
@@ -119,7 +98,7 @@ func compile(t *testing.T, cgo bool, verb string, args ...string) error {
 }
 
 // initramfs packs the guest program, its job and its kernel modules.
-func initramfs(path, guest string, kernel machine.Kernel) (err error) {
+func initramfs(path, guest string, kernel machine.Kernel, j job.Job) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -129,10 +108,10 @@ func initramfs(path, guest string, kernel machine.Kernel) (err error) {
 		return errors.Join(err, f.Close())
 	}
 	a := machine.NewArchive(z)
-	return errors.Join(fill(a, guest, kernel), a.Close(), z.Close(), f.Close())
+	return errors.Join(fill(a, guest, kernel, j), a.Close(), z.Close(), f.Close())
 }
 
-func fill(a *machine.Archive, guest string, kernel machine.Kernel) error {
+func fill(a *machine.Archive, guest string, kernel machine.Kernel, j job.Job) error {
 	init, err := os.ReadFile(guest)
 	if err != nil {
 		return err
@@ -146,7 +125,6 @@ func fill(a *machine.Archive, guest string, kernel machine.Kernel) error {
 	if err != nil {
 		return err
 	}
-	var j job.Job
 	for n, file := range files {
 		content, err := os.ReadFile(file)
 		if err != nil {
@@ -158,19 +136,9 @@ func fill(a *machine.Archive, guest string, kernel machine.Kernel) error {
 		}
 		j.Modules = append(j.Modules, name)
 	}
-	for _, p := range packages {
-		j.Tests = append(j.Tests, job.Test{Name: p.dir, Timeout: p.timeout})
-	}
 	text, err := json.Marshal(j)
 	if err != nil {
 		return err
 	}
 	return a.File(job.Path, 0o644, text)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

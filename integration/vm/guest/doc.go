@@ -1,5 +1,5 @@
 // Guest is PID 1 of a test machine: it loads kernel modules, puts together a
-// root out of the template, mounts what a Debian host has mounted, runs the tests
+// root out of the template, mounts what a Debian host has mounted, runs the tasks
 // of its [job.Job] one after the other, says on its console how they went, and
 // turns the machine off. It is in the initramfs, beside its job:
 //

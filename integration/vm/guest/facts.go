@@ -11,7 +11,7 @@ import (
 	"github.com/gilliam/hypervisor/integration/vm/job"
 )
 
-// facts says what machine the tests run on.
+// facts says what machine the tasks run on.
 func facts() {
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err == nil {
@@ -23,6 +23,7 @@ func facts() {
 		"lsm":         "/sys/kernel/security/lsm",
 		"cgroup":      "/proc/self/cgroup",
 		"controllers": cgroupRoot + "/cgroup.subtree_control",
+		"apparmor":    "/sys/module/apparmor/parameters/enabled",
 		"clock":       "/sys/devices/system/clocksource/clocksource0/current_clocksource",
 	} {
 		text, err := os.ReadFile(file)

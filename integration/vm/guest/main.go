@@ -35,16 +35,16 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(j.load(), newRoot(), furnish()); err != nil {
+	if err := errors.Join(j.load(), newRoot(), j.mountState(), furnish()); err != nil {
 		return err
 	}
 	facts()
-	for _, t := range j.Tests {
+	for _, t := range j.Tasks {
 		say(job.Begin(t.Name))
 		start := time.Now()
-		code, err := runTest(t)
+		code, err := runTask(t)
 		if err != nil {
-			return fmt.Errorf("run the tests of %s: %w", t.Name, err)
+			return fmt.Errorf("run %s: %w", t.Name, err)
 		}
 		say(job.End(t.Name, code, time.Since(start)))
 	}

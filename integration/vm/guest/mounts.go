@@ -97,6 +97,18 @@ func newRoot() error {
 	return os.Chdir("/")
 }
 
+// mountState mounts the disk that outlives the machine, if it has one.
+func (g guest) mountState() error {
+	const disk = "/dev/vdc"
+	if !g.State {
+		return nil
+	}
+	if err := appear(disk); err != nil {
+		return err
+	}
+	return mount{disk, job.StateDir, "ext4", 0, ""}.do()
+}
+
 // appear waits until a disk's driver has found it.
 func appear(disk string) error {
 	tick := time.NewTicker(10 * time.Millisecond)

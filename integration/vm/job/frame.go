@@ -12,10 +12,10 @@ import (
 // the console may lack a newline.
 const mark = "@@vm "
 
-// Begin says that a test starts.
+// Begin says that a task starts.
 func Begin(name string) string { return frame("begin", name) }
 
-// End says how a test ended: its exit code, and how long it took.
+// End says how a task ended: its exit code, and how long it took.
 func End(name string, code int, took time.Duration) string {
 	return frame("end", name, strconv.Itoa(code), took.Round(time.Millisecond).String())
 }
@@ -26,7 +26,7 @@ func Fact(name, value string) string { return frame("fact", name, value) }
 // Fatal says why the guest gives up.
 func Fatal(err error) string { return frame("fatal", err.Error()) }
 
-// Done says that all tests have ended.
+// Done says that all tasks have ended.
 func Done() string { return frame("done") }
 
 func frame(words ...string) string {
@@ -34,12 +34,12 @@ func frame(words ...string) string {
 	return "\n" + mark + strings.ReplaceAll(text, "\n", " | ") + "\n"
 }
 
-// A Result is how one package's tests went.
+// A Result is how one task went.
 type Result struct {
 	Ended   bool // the guest has said how
 	Code    int  // the exit code
 	Took    time.Duration
-	Passed  []string // tests, without their parts
+	Passed  []string // of go test: tests, without their parts
 	Failed  []string // tests, and their parts
 	Skipped []string
 }
@@ -52,6 +52,9 @@ type Transcript struct {
 	Facts   map[string]string
 	Fatal   string
 	Done    bool
+
+	// Heard is told every fact as it comes; nil: nobody is.
+	Heard func(name, value string)
 
 	rest    []byte // of a line that has not ended
 	current *Result
@@ -111,6 +114,9 @@ func (t *Transcript) frame(text string) {
 		}
 		name, value, _ := strings.Cut(rest, " ")
 		t.Facts[name] = value
+		if t.Heard != nil {
+			t.Heard(name, value)
+		}
 	case "fatal":
 		t.Fatal = rest
 	case "done":

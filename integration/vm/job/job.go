@@ -8,13 +8,16 @@ const Path = "/job.json"
 // A Job is what a guest has to do.
 type Job struct {
 	Modules []string `json:"modules"` // files in the initramfs, in the order to load them
-	Tests   []Test   `json:"tests"`
+	State   bool     `json:"state"`   // there is a third disk, to be mounted at [StateDir]
+	Tasks   []Task   `json:"tasks"`   // one after the other
 }
 
-// A Test is one package's compiled tests.
-type Test struct {
-	Name    string        `json:"name"`    // the package's folder in the project, as isolate
-	Timeout time.Duration `json:"timeout"` // for all of it
+// A Task is a program to run.
+type Task struct {
+	Name    string        `json:"name"` // of its result
+	Dir     string        `json:"dir"`  // to run in
+	Args    []string      `json:"args"` // with the program's path
+	Timeout time.Duration `json:"timeout"`
 }
 
 // Where the guest finds things: the layout of its root.
@@ -22,16 +25,23 @@ const (
 	TemplateDir = "/template" // the first disk
 	ScratchDir  = "/vm"       // the second disk, which holds:
 	TempDir     = "/vm/tmp"   // what is /tmp, too
-	TestsDir    = "/vm/tests" // a folder for each test
+	TestsDir    = "/vm/tests" // a folder for each package of tests
 	BinDir      = "/vm/bin"   // first in PATH
+	StateDir    = "/state"    // the third disk, which outlives the machine
 )
 
 // Program is a program that the host built from a folder's source, in that
 // folder.
 const Program = "vm.main"
 
-// Dir is the folder that a test runs in: the package's files.
-func (t Test) Dir() string { return TestsDir + "/" + t.Name }
+// Binary is a package's compiled tests, in its folder.
+const Binary = "vm.test"
 
-// Binary is the test's executable.
-func (t Test) Binary() string { return t.Dir() + "/vm.test" }
+// Tests is the task of running the tests of the package in a folder of the
+// project; those whose names match run, as for go test -run.
+func Tests(folder, run string, timeout time.Duration) Task {
+	dir := TestsDir + "/" + folder
+	return Task{folder, dir, []string{
+		dir + "/" + Binary, "-test.v", "-test.paniconexit0", "-test.timeout=" + timeout.String(), "-test.run=" + run,
+	}, timeout}
+}

@@ -6,8 +6,13 @@
 //	a := machine.NewArchive(f)                               // the initramfs
 //	err = a.File("init", 0o755, content)
 //	err = a.Close()
-//	err = machine.Disk(ctx, "disk.img", "/some/folder", 64<<20)
-//	err = machine.Machine{Kernel: k.Image, Initrd: f.Name(), Disks: …}.Run(ctx, os.Stdout)
+//	err = machine.MakeDisk(ctx, "disk.img", "/some/folder", 64<<20)
+//	m := machine.Machine{Kernel: k.Image, Initrd: f.Name(), Disks: []machine.Disk{{Image: "disk.img"}}, …}
+//	err = m.Run(ctx, os.Stdout) // until it turns itself off
+//
+//	r, err := m.Boot(ctx, os.Stdout) // and a power cut, from which the disk is left
+//	err = r.Kill()
+//	err = m.Run(ctx, os.Stdout)
 //
 // It needs apt-get, dpkg-deb, mke2fs and qemu-system-x86_64, and root to copy
 // other users' files. The guest has no network and no way to the host's files.

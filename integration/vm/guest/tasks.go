@@ -15,14 +15,13 @@ import (
 	"github.com/gilliam/hypervisor/integration/vm/job"
 )
 
-// grace is what a test has beyond its timeout to print where it hangs.
+// grace is what a task has beyond its timeout to print where it hangs.
 const grace = 30 * time.Second
 
-// runTest runs the tests of one package in a cgroup of their own, as a service
-// of systemd would be, and returns their exit code. Nothing of them is left when
-// it returns.
-func runTest(t job.Test) (int, error) {
-	cgroup := filepath.Join(cgroupRoot, "tests")
+// runTask runs a task in a cgroup of its own, as a service of systemd would be,
+// and returns its exit code. No process of it is left when it returns.
+func runTask(t job.Task) (int, error) {
+	cgroup := filepath.Join(cgroupRoot, "task")
 	if err := os.Mkdir(cgroup, 0o755); err != nil {
 		return 0, err
 	}
@@ -38,7 +37,7 @@ func runTest(t job.Test) (int, error) {
 		return 0, err
 	}
 	printed := make(chan error, 1)
-	// Ends when no process has the pipe open any more; runTest waits for it.
+	// Ends when no process has the pipe open any more; runTask waits for it.
 	go func() {
 		_, err := io.Copy(os.Stdout, r)
 		printed <- err
@@ -58,8 +57,8 @@ func runTest(t job.Test) (int, error) {
 	return code, errors.Join(<-printed, os.Remove(cgroup))
 }
 
-// start starts the tests in the cgroup. They print into out.
-func start(t job.Test, cgroup string, out *os.File) (int, error) {
+// start starts the task in the cgroup. It prints into out.
+func start(t job.Task, cgroup string, out *os.File) (int, error) {
 	group, err := os.Open(cgroup)
 	if err != nil {
 		return 0, err
@@ -70,9 +69,8 @@ func start(t job.Test, cgroup string, out *os.File) (int, error) {
 		return 0, err
 	}
 	defer null.Close()
-	args := []string{t.Binary(), "-test.v", "-test.paniconexit0", "-test.timeout=" + t.Timeout.String()}
-	return syscall.ForkExec(t.Binary(), args, &syscall.ProcAttr{
-		Dir: t.Dir(),
+	return syscall.ForkExec(t.Args[0], t.Args, &syscall.ProcAttr{
+		Dir: t.Dir,
 		Env: []string{
 			"PATH=" + job.BinDir + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8",
 			"TMPDIR=/tmp", "TEMPLATE=" + job.TemplateDir,
@@ -100,7 +98,7 @@ func wait(pid int) (int, error) {
 	}
 }
 
-// complaints is an error when the kernel found fault with itself while the tests
+// complaints is an error when the kernel found fault with itself while the tasks
 // ran: a warning, an oops, a soft lockup (Documentation/admin-guide/
 // tainted-kernels.rst).
 func complaints() error {
