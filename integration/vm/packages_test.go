@@ -17,6 +17,7 @@ type suite struct {
 var packages = []suite{
 	{dir: "isolate", timeout: 10 * time.Minute},
 	{dir: "isolate/selftest", timeout: 5 * time.Minute},
+	{dir: "isolate/spawn", timeout: 5 * time.Minute},
 	{dir: "rootfs", timeout: 5 * time.Minute},
 	{dir: "integration/attack", programs: []string{"probe"}, timeout: 15 * time.Minute},
 	{dir: "integration/oracle", programs: []string{"probe"}, timeout: 15 * time.Minute, tags: "seccomp", cgo: true},
