@@ -6,23 +6,34 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gilliam/hypervisor/integration/vm/job"
 )
 
-// Debian 12's kernel passes the tests on real sandboxes.
+// selftest is the hypervisor's own, on the file system of the scratch disk: it
+// must find no fault with this kernel.
+var selftest = job.Task{
+	Name: "selftest", Dir: job.TempDir, Timeout: 10 * time.Minute,
+	Args: []string{job.BinDir + "/hypervisor", "selftest", "--state-dir", job.TempDir + "/selftest"},
+}
+
+// Debian 12's kernel passes the tests on real sandboxes, and the selftest.
 func TestDebian12(t *testing.T) {
 	chosen := slices.DeleteFunc(slices.Clone(packages), func(p suite) bool { return *only != "" && p.dir != *only })
-	if len(chosen) == 0 {
+	if len(chosen) == 0 && *only != selftest.Name {
 		t.Fatalf("-only %s: no such package in the list", *only)
 	}
-	r := newRig(t, chosen)
+	r := newRig(t, chosen, "cmd/hypervisor")
 	if !strings.HasPrefix(r.kernel.Release, "6.1.") {
 		t.Errorf("apt offers the kernel %s: this machine is not Debian 12", r.kernel.Release)
 	}
 	var tasks []job.Task
 	for _, p := range chosen {
 		tasks = append(tasks, job.Tests(p.dir, *part, p.timeout))
+	}
+	if *only == "" || *only == selftest.Name {
+		tasks = append(tasks, selftest)
 	}
 	console := r.run(t, tasks...)
 	if got := console.Facts["release"]; got != r.kernel.Release {
@@ -33,6 +44,13 @@ func TestDebian12(t *testing.T) {
 	}
 	for _, p := range chosen {
 		t.Run(p.dir, func(t *testing.T) { judge(t, console.Results[p.dir]) })
+	}
+	if *only == "" || *only == selftest.Name {
+		t.Run(selftest.Name, func(t *testing.T) {
+			if r := console.Results[selftest.Name]; r == nil || !r.Ended || r.Code != 0 {
+				t.Errorf("got %+v", r)
+			}
+		})
 	}
 }
 
