@@ -16,7 +16,7 @@ type suite struct {
 // packages are run in this order. The machine's deadline bounds them together.
 var packages = []suite{
 	{dir: "isolate", timeout: 10 * time.Minute},
-	{dir: "isolate/selftest", timeout: 5 * time.Minute},
+	{dir: "isolate/selftest", timeout: 10 * time.Minute},
 	{dir: "isolate/spawn", timeout: 5 * time.Minute},
 	{dir: "rootfs", timeout: 5 * time.Minute},
 	{dir: "integration/attack", programs: []string{"probe"}, timeout: 15 * time.Minute},

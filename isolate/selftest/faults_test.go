@@ -79,7 +79,8 @@ var faults = map[string][]fault{
 		p.Cgroup.Devices = append(slices.Clone(p.Cgroup.Devices), isolate.DeviceRule{Major: 1, Minor: 99})
 	}, sees: "ENXIO"}},
 	"template-files": {{spoil: func(p *isolate.Plan) { p.User = isolate.User{} }, sees: "write /etc/passwd: it works"}},
-	"layer": {{spoil: func(p *isolate.Plan) { _ = os.WriteFile(p.Root+rootsFile, []byte("x"), 0o644) }, sees: "the template has changed"},
+	"layer": {{spoil: func(p *isolate.Plan) { _ = os.WriteFile(p.Root+"/etc/more", nil, 0o644) }, sees: "etc/more is new"},
+		{spoil: func(p *isolate.Plan) { _ = os.WriteFile(p.Root+rootsFile, []byte("x"), 0o644) }, sees: "etc/passwd holds something else"},
 		{spoil: func(p *isolate.Plan) { p.User = isolate.User{UID: 7, GID: 7} }, sees: "/var/tmp/own is not of user"}},
 	"rlimits":   {{spoil: func(p *isolate.Plan) { changeLimit(p, "nofile", 77) }, sees: "hard nofile"}},
 	"memory":    {{spoil: func(p *isolate.Plan) { p.Cgroup.Memory, p.Cgroup.MemorySwap = 1<<30, 1<<30 }, sees: "it took 64 MiB"}},

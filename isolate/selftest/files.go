@@ -40,12 +40,12 @@ func layer(ctx context.Context, b *bench) (f finding) {
 			f.wrong = append(f.wrong, "in the layer, "+path+text)
 		}
 	}
-	now, err := fingerprint(b.ground.root)
+	changed, err := b.ground.changed()
 	if err != nil {
 		return broken(err)
 	}
-	if now != b.ground.print {
-		f.wrong = append(f.wrong, "the template has changed")
+	for _, text := range changed {
+		f.wrong = append(f.wrong, "the template has changed: "+text)
 	}
 	return f
 }

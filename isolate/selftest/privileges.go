@@ -24,10 +24,6 @@ func privilegeChecks() []check {
 			return false
 		}
 	}
-	setuids := []string{"setuid"}
-	for _, p := range privileged {
-		setuids = append(setuids, p.path)
-	}
 	return []check{
 		part("identity", "the program runs as its user and is in no group more", want, is("Uid", "Gid", "Groups"), "privileges"),
 		{name: "ids", promise: "its ids are those of a range of the host's that nobody else has", run: ids},
@@ -36,7 +32,8 @@ func privilegeChecks() []check {
 			"privileges"),
 		part("no-new-privs", "no program that it executes can give it a privilege: no_new_privs", want, is("NoNewPrivs", "no_new_privs"), "privileges"),
 		part("seccomp", "a seccomp filter is in force for the program, its children and PID 1", want, is("Seccomp", "forget seccomp"), "privileges"),
-		one("setuid", "programs with setuid or setgid bits or file capabilities give it nothing", attacks.Expectation{}, setuids...),
+		one("setuid", "programs with setuid or setgid bits or file capabilities give it nothing", attacks.Expectation{},
+			"setuid", setuidFile, capableFile),
 		one("environment", "it has the environment that it was given, and sees no other", attacks.Environment.With(map[string]string{
 			"own": strings.Join(environment, "\n"),
 		}), "environment"),

@@ -23,7 +23,7 @@ func viewChecks() []check {
 		one("devices", "/dev has null zero full random urandom tty and terminals; no device can be made, and one in the template does not open",
 			attacks.Expectation{Want: map[string]string{
 				"/dev": "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero",
-			}}, "devices", theirDevice),
+			}}, "devices", zeroDevice),
 		{name: "device-rules", promise: "the kernel refuses a device that no rule allows, even where there is a node of it", run: deviceRules},
 	}
 }
