@@ -149,6 +149,10 @@ func (e *Engine) startInit(p Plan, cg cgroups.Manager, files []*os.File) (*os.Pr
 	process, err := spawn.Start(spawn.Program{
 		Executable: e.init, Args: []string{"sandbox-init"}, Env: []string{"GOMAXPROCS=1"}, Files: files,
 		Namespaces: unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS, IDs: spawn.IDs(p.IDs), Cgroup: unified,
+		// Go's runtime would read the host's mount table and keep files of the cgroup
+		// open, to know how many CPUs it has. It can do without, and package syscall
+		// raises the limit before anything of ours runs.
+		OpenFiles: uint64(len(files)),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start sandbox-init: %w", err)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -22,13 +21,13 @@ const (
 	exitNotOne = 3 // started by hand
 )
 
-func init() {
-	// Namespaces, capabilities and no_new_privs belong to a thread: what follows
-	// stays on this one, and the program is forked from it.
-	runtime.LockOSThread()
-}
+func main() {}
 
-func main() {
+// init does everything. Namespaces, capabilities and no_new_privs belong to a
+// thread, and until all packages are initialised the runtime keeps this goroutine
+// on the first one, from which the program is forked. In main, LockOSThread would
+// do the same, but start one more thread, to make threads from.
+func init() {
 	if unix.Getpid() != 1 {
 		const text = "sandbox-init is PID 1 of a sandbox; it does nothing when run by hand\n"
 		_, _ = fd(2).Write([]byte(text))

@@ -25,6 +25,10 @@ type Program struct {
 	Namespaces uint64
 	IDs        IDs
 
+	// OpenFiles, unless it is 0, is how many descriptors the program can have until
+	// it raises that limit (RLIMIT_NOFILE).
+	OpenFiles uint64
+
 	// Cgroup is a folder of cgroup v2 that the program is to be in
 	// (CLONE_INTO_CGROUP). If nil, it is where the thread is.
 	Cgroup *os.File
@@ -90,6 +94,7 @@ type child struct {
 	copies []*os.File  // of files that were in the way
 	passed byte        // the byte
 	none   uint64      // an empty set of signals
+	limit  unix.Rlimit
 	path   *byte
 	argv   []*byte
 	envv   []*byte
@@ -138,6 +143,13 @@ func (c *child) plan(p Program) (err error) {
 			return err
 		}
 		c.do.add("dup3", unix.SYS_DUP3, from, uintptr(to), 0)
+	}
+	if p.OpenFiles > 0 {
+		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &c.limit); err != nil {
+			return fmt.Errorf("getrlimit: %w", err)
+		}
+		c.limit.Cur = p.OpenFiles
+		c.do.add("setrlimit", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, address(&c.limit), 0)
 	}
 	c.do.add("close_range", unix.SYS_CLOSE_RANGE, uintptr(len(p.Files)), uintptr(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
 	c.do.add("rt_sigprocmask", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, address(&c.none), 0, unsafe.Sizeof(c.none))

@@ -79,12 +79,14 @@ func TestStart(t *testing.T) {
 	signal.Ignore(syscall.SIGUSR2)
 	defer signal.Reset(syscall.SIGUSR2)
 	// The host's procfs: what it says of the child is what the host sees.
-	out, state, err := run(shell(t, `
-		echo "$$ $A"
+	p := shell(t, `
+		echo "$$ $A $(ulimit -n)"
 		cat /proc/self/uid_map /proc/self/gid_map
 		grep -E '^(Uid|Gid|Groups|NSpid|NSsid|SigPnd|SigBlk|SigIgn|CapEff|Threads):' /proc/self/status
 		ls /proc/self/fd
-		exit 7`))
+		exit 7`)
+	p.OpenFiles = 64
+	out, state, err := run(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +95,7 @@ func TestStart(t *testing.T) {
 	}
 	said := strings.Join(strings.Fields(out), " ")
 	for _, want := range []string{
-		"1 b c", // PID 1, and its environment
+		"1 b c 64", // PID 1, its environment and its limit
 		fmt.Sprintf("0 %d 65536 0 %[1]d 65536", ids.Base),
 		"Uid: 0 0 0 0 Gid: 0 0 0 0 Groups: NSpid:",                                   // as the child sees itself
 		"SigPnd: 0000000000000000 SigBlk: 0000000000000000 SigIgn: 0000000000000800", // handlers reset, nothing blocked
