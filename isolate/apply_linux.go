@@ -154,7 +154,11 @@ func (b *builder) bind(s BindStep) error {
 // in which a folder on the way is a symlink is refused.
 func (b *builder) target(p string, isDir bool) (int, error) {
 	if isDir {
-		if err := b.mkdir(p, 0o755); err != nil && err != unix.EEXIST {
+		at, err := openIn(b.root, p, unix.O_DIRECTORY)
+		if err != unix.ENOENT {
+			return at, err
+		}
+		if err := b.mkdir(p, 0o755); err != nil {
 			return -1, err
 		}
 		return openIn(b.root, p, unix.O_DIRECTORY)
@@ -192,10 +196,15 @@ func (b *builder) mkdir(p string, mode uint32) error {
 	} else if err != unix.ENOENT {
 		return err
 	}
+	mkdir := func(dir int, name string) error { return unix.Mkdirat(dir, name, mode) }
+	err := b.in(p, mkdir)
+	if err != unix.ENOENT {
+		return err
+	}
 	if err := b.mkdir(path.Dir(p), mode); err != nil {
 		return err
 	}
-	return b.in(p, func(dir int, name string) error { return unix.Mkdirat(dir, name, mode) })
+	return b.in(p, mkdir)
 }
 
 // in calls f with the folder that holds p, and p's name in it.
