@@ -51,7 +51,7 @@ func (e *Engine) Adopt(ctx context.Context, p Plan, k Keep) (*Sandbox, error) {
 	}
 	if s.process == nil || err != nil {
 		// It has ended, or was not told yet what to do and ends by itself.
-		killCgroup(s.cgroup)
+		killCgroup(s.cgroup, s.plan.Cgroup.IO.limited())
 		s.awaitProcess()
 		outcome, readErr := s.keep.outcome()
 		if readErr != nil {

@@ -78,6 +78,15 @@ type DeviceRule struct {
 	Minor int64 `json:"minor"`
 }
 
+// String is as cgroup v1's devices.allow and devices.list say it.
+func (d DeviceRule) String() string {
+	minor := "*"
+	if d.Minor >= 0 {
+		minor = strconv.FormatInt(d.Minor, 10)
+	}
+	return fmt.Sprintf("c %d:%s rw", d.Major, minor)
+}
+
 func planCgroup(s Spec, h Host) Cgroup {
 	c := Cgroup{
 		Path:      CgroupParent + "/" + s.ID,

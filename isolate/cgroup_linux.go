@@ -28,18 +28,47 @@ func newCgroup(c Cgroup) (cgroups.Manager, error) {
 	if err := makeCgroup(m); err != nil {
 		return nil, fmt.Errorf("make cgroup %s: %w", c.Path, err)
 	}
-	setting.Lock()
-	defer setting.Unlock()
-	if err := m.Set(c.config().Resources); err != nil {
-		return nil, errors.Join(fmt.Errorf("set limits of cgroup %s: %w", c.Path, err), m.Destroy())
-	}
-	// Cgroup v1 counts buffers of TCP and UDP only when they have a limit, beside
-	// that of memory (cgroup-v1/memory.rst, 2.7.1). Cgroup v2 has no such file.
-	err = cgroups.WriteFile(m.Path("memory"), "memory.kmem.tcp.limit_in_bytes", strconv.FormatInt(c.Memory/4, 10))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := limitCgroup(m, c); err != nil {
 		return nil, errors.Join(fmt.Errorf("set limits of cgroup %s: %w", c.Path, err), m.Destroy())
 	}
 	return m, nil
+}
+
+// limitCgroup sets the limits of a cgroup that was just made.
+func limitCgroup(m cgroups.Manager, c Cgroup) error {
+	r := c.config().Resources
+	if !cgroups.IsCgroup2UnifiedMode() {
+		if err := limitDevices(m.Path("devices"), c.Devices); err != nil {
+			return err
+		}
+		r.SkipDevices = true
+	}
+	setting.Lock()
+	defer setting.Unlock()
+	if err := m.Set(r); err != nil {
+		return err
+	}
+	// Cgroup v1 counts buffers of TCP and UDP only when they have a limit, beside
+	// that of memory (cgroup-v1/memory.rst, 2.7.1). Cgroup v2 has no such file.
+	err := cgroups.WriteFile(m.Path("memory"), "memory.kmem.tcp.limit_in_bytes", strconv.FormatInt(c.Memory/4, 10))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// limitDevices denies every device in a v1 cgroup but those of the rules
+// (cgroup-v1/devices.rst). The cgroup manager would read before and after what
+// is allowed; here it is new, and nobody else's.
+func limitDevices(dir string, rules []DeviceRule) error {
+	if err := writeLines(dir+"/devices.deny", "a"); err != nil {
+		return err
+	}
+	lines := make([]string, len(rules))
+	for i, r := range rules {
+		lines[i] = r.String()
+	}
+	return writeLines(dir+"/devices.allow", lines...)
 }
 
 // joinCgroup puts the calling thread into the cgroup's v1 hierarchies, so that
@@ -55,7 +84,7 @@ func joinCgroup(m cgroups.Manager) (unified *os.File, err error) {
 		if controller == "" {
 			unified, err = os.Open(dir)
 		} else {
-			err = joinTasks(dir + "/tasks")
+			err = writeLines(dir+"/tasks", "0")
 		}
 		if err != nil {
 			if unified != nil {
@@ -67,15 +96,17 @@ func joinCgroup(m cgroups.Manager) (unified *os.File, err error) {
 	return unified, nil
 }
 
-// joinTasks writes the calling thread into a list of threads.
-func joinTasks(path string) error {
+// writeLines writes to a file of a cgroup, one write for each line.
+func writeLines(path string, lines ...string) error {
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
-	if _, err := unix.Write(fd, []byte("0")); err != nil {
-		return &os.PathError{Op: "write", Path: path, Err: err}
+	for _, line := range lines {
+		if _, err := unix.Write(fd, []byte(line)); err != nil {
+			return fmt.Errorf("%w: %q", &os.PathError{Op: "write", Path: path, Err: err}, line)
+		}
 	}
 	return nil
 }
@@ -98,11 +129,14 @@ func usage(m cgroups.Manager) (Usage, error) {
 	}, nil
 }
 
-// killCgroup sends SIGKILL to every process in the cgroup. With cgroup.kill
-// nothing can fork past it (cgroup-v2.rst); without, it is done until no process
-// is left, and the death of PID 1 of the sandbox ends the rest anyway.
-func killCgroup(m cgroups.Manager) {
-	liftIO(m)
+// killCgroup sends SIGKILL to every process in the cgroup, of which I/O may be
+// limited. With cgroup.kill nothing can fork past it (cgroup-v2.rst); without, it
+// is done until no process is left, and the death of PID 1 of the sandbox ends the
+// rest anyway.
+func killCgroup(m cgroups.Manager, limited bool) {
+	if limited {
+		liftIO(m)
+	}
 	if dir := m.Path(""); dir != "" && cgroups.WriteFile(dir, "cgroup.kill", "1") == nil {
 		return
 	}
@@ -128,7 +162,7 @@ func RemoveCgroup(id string) error {
 	if err != nil {
 		return fmt.Errorf("cgroup of %s: %w", id, err)
 	}
-	killCgroup(m)
+	killCgroup(m, true)
 	if err := m.Destroy(); err != nil {
 		return fmt.Errorf("remove cgroup of %s: %w", id, err)
 	}

@@ -140,11 +140,7 @@ func (c Cgroup) facts(h Host) Facts {
 	if h.Cgroup != CgroupV2 { // v2's are a program that cannot be read back
 		var rules []string
 		for _, d := range c.Devices {
-			minor := "*"
-			if d.Minor >= 0 {
-				minor = strconv.FormatInt(d.Minor, 10)
-			}
-			rules = append(rules, fmt.Sprintf("c %d:%s rw", d.Major, minor))
+			rules = append(rules, d.String())
 		}
 		slices.Sort(rules)
 		f["cgroup devices"] = strings.Join(rules, ", ")

@@ -334,7 +334,7 @@ func (s *Sandbox) abandon() error {
 		_ = s.process.Kill()
 	}
 	if s.cgroup != nil {
-		killCgroup(s.cgroup)
+		killCgroup(s.cgroup, s.plan.Cgroup.IO.limited())
 	}
 	if s.process != nil {
 		_, _ = s.process.Wait()

@@ -118,7 +118,7 @@ func (s *Sandbox) Kill() {
 	if s.process != nil {
 		_ = s.process.Kill()
 	}
-	killCgroup(s.cgroup)
+	killCgroup(s.cgroup, s.plan.Cgroup.IO.limited())
 }
 
 // Usage reads what the sandbox has used so far from its cgroup.
