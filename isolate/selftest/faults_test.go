@@ -171,13 +171,10 @@ func changeLimit(p *isolate.Plan, name string, to uint64) {
 	}
 }
 
-// changeScore changes the oom_score_adj of a sandbox's program.
+// changeScore changes the oom_score_adj of a sandbox's PID 1: that of its program is
+// the program's own to raise.
 func changeScore(s *isolate.Sandbox) {
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", s.PID()))
-	if err == nil {
-		err = os.WriteFile(fmt.Sprintf("/proc/%s/oom_score_adj", strings.TrimSpace(string(children))), []byte("300"), 0)
-	}
-	if err != nil {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", s.PID()), []byte("300"), 0); err != nil {
 		panic(err)
 	}
 }
