@@ -26,8 +26,10 @@ const idlers = 50
 //
 // Ours, the floor and libcontainer make the same sandbox of one plan: a fresh
 // layer, the overlay, all mounts and masks, every namespace. Ours and libcontainer
-// add cgroup, capabilities, limits and filter. runc and crun run what `runc spec`
-// makes, bwrap and lxc-execute what is in peers_test.go: less than ours.
+// add cgroup, capabilities, limits and filter. A kept one of ours, as the
+// hypervisor has them, also logs its output and listens for its next hypervisor.
+// runc and crun run what `runc spec` makes, bwrap and lxc-execute what is in
+// peers_test.go: less than ours.
 func BenchmarkLaunch(b *testing.B) {
 	we, they, tools := newOurs(b), newTheirs(b), newPeers(b)
 	floor := &floor{root: they.root, users: they.users}
@@ -44,6 +46,7 @@ func BenchmarkLaunch(b *testing.B) {
 	}
 	runners := []*runner{
 		{name: "ours", run: by(we.start)},
+		{name: "  kept", run: by(we.startKept(b.TempDir()))},
 		{name: "floor", atMost: 2.0, run: func() error { return floor.run(planOf(b, host, spec)) }},
 		{name: "crun run", atMost: 0.7, run: tools.crun},
 		{name: "runc run", atMost: 0.25, run: tools.runc},

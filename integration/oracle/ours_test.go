@@ -33,6 +33,18 @@ func (o *ours) start(p isolate.Plan, out *os.File) (program, error) {
 	return &sandbox{box}, nil
 }
 
+// startKept is start of a sandbox that outlives us and keeps its log in dir, which
+// is how the hypervisor starts them.
+func (o *ours) startKept(dir string) start {
+	return func(p isolate.Plan, _ *os.File) (program, error) {
+		box, err := o.engine.Launch(context.Background(), p, isolate.IO{Keep: &isolate.Keep{Dir: dir, Segment: 1 << 20}})
+		if err != nil {
+			return nil, err
+		}
+		return &sandbox{box}, nil
+	}
+}
+
 // pid is the program's on the host: the child of PID 1.
 func (s *sandbox) pid() (int, error) {
 	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.PID()))
