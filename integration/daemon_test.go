@@ -55,6 +55,7 @@ type daemon struct {
 	tcp      string // the address of its API
 	basePort int
 	args     []string
+	binary   string     // of the hypervisor
 	before   []string   // of the command: what starts the daemon
 	env      []string   // beside env
 	files    []*os.File // from descriptor 3 on
@@ -86,7 +87,7 @@ func serveIn(tb testing.TB, stateDir string, basePort int, args ...string) *daem
 }
 
 func newDaemon(tb testing.TB, stateDir string, basePort int, args ...string) *daemon {
-	d := &daemon{tb: tb, stateDir: stateDir, socket: filepath.Join(stateDir, "hypervisor.sock"), basePort: basePort}
+	d := &daemon{tb: tb, stateDir: stateDir, socket: filepath.Join(stateDir, "hypervisor.sock"), basePort: basePort, binary: *hypervisor}
 	d.args = append([]string{
 		"--state-dir", stateDir, "--template", testbed.TemplateDir(), "--port", "0", "--base-port", strconv.Itoa(basePort),
 		"--max-procs", strconv.Itoa(poolSize), "--log-sink", "none", "--log-format", "json", "--log-level", "info", "--stop-on-exit",
@@ -115,7 +116,7 @@ func (d *daemon) start() {
 // launch starts the daemon; the channel tells the address of its API.
 func (d *daemon) launch() <-chan string {
 	d.tb.Helper()
-	args := slices.Concat(d.before, []string{*hypervisor, "serve"}, d.args)
+	args := slices.Concat(d.before, []string{d.binary, "serve"}, d.args)
 	d.cmd = exec.Command(args[0], args[1:]...)
 	d.cmd.Env = slices.Concat(env, d.env)
 	d.cmd.ExtraFiles = d.files

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gilliam/hypervisor/isolate/failpoint"
 	"github.com/gilliam/hypervisor/isolate/wire"
 )
 
@@ -83,6 +84,7 @@ func (s *Sandbox) Exec(ctx context.Context, c Command) (_ *Execution, err error)
 		s.forget(x)
 		return nil, err
 	}
+	failpoint.Hit("isolate.exec.told")
 	timeout := time.NewTimer(execTimeout)
 	defer timeout.Stop()
 	select {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gilliam/hypervisor/isolate/failpoint"
 	"github.com/gilliam/hypervisor/isolate/output"
 	"github.com/gilliam/hypervisor/isolate/wire"
 )
@@ -57,6 +58,7 @@ func newKeep(k Keep, rlimits []Rlimit) (_ *keep, stdio IO, err error) {
 	if kept.pipes[1], stdio.Stderr, err = os.Pipe(); err != nil {
 		return nil, IO{}, err
 	}
+	failpoint.Hit("isolate.keep.made")
 	return kept, stdio, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
 
+	"github.com/gilliam/hypervisor/isolate/failpoint"
 	"github.com/gilliam/hypervisor/isolate/spawn"
 	"github.com/gilliam/hypervisor/isolate/wire"
 )
@@ -77,8 +78,10 @@ func (e *Engine) Launch(ctx context.Context, p Plan, stdio IO) (_ *Sandbox, err 
 	// Owned by Launch, which waits for fork.
 	go func() { fork <- e.fork(p, cgroup, theirs, stdio) }()
 	cg, cgErr := newCgroup(p.Cgroup)
+	failpoint.Hit("isolate.cgroup.made")
 	cgroup <- cg
 	child := <-fork
+	failpoint.Hit("isolate.init.forked")
 	theirs.Close()
 
 	s := &Sandbox{
@@ -91,6 +94,7 @@ func (e *Engine) Launch(ctx context.Context, p Plan, stdio IO) (_ *Sandbox, err 
 	if err := e.admit(ctx, s, p); err != nil {
 		return nil, errors.Join(fmt.Errorf("sandbox %s: %w", p.ID, err), s.abandon())
 	}
+	failpoint.Hit("isolate.program.started")
 	// Owned by the Sandbox: ends when its processes have, and closes done.
 	go s.supervise()
 	return s, nil
@@ -127,6 +131,7 @@ func (e *Engine) fork(p Plan, cgroup <-chan cgroups.Manager, control *os.File, s
 		if err := b.apply(p.Steps); err != nil {
 			return err
 		}
+		failpoint.Hit("isolate.mounts.made")
 		cg := <-cgroup
 		if cg == nil {
 			return nil // Launch knows why
@@ -221,6 +226,7 @@ func (e *Engine) admit(ctx context.Context, s *Sandbox, p Plan) error {
 	if err := s.tellSetup(e.setup(p, filter)); err != nil {
 		return fmt.Errorf("tell sandbox-init: %w", err)
 	}
+	failpoint.Hit("isolate.setup.told")
 	kind, body, err := wire.Read(s.control, wire.MaxReply)
 	if err != nil {
 		return errors.Join(fmt.Errorf("hear from sandbox-init: %w", err), ctx.Err())

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
 
+	"github.com/gilliam/hypervisor/isolate/failpoint"
 	"github.com/gilliam/hypervisor/isolate/wire"
 )
 
@@ -136,6 +137,7 @@ func (s *Sandbox) Destroy() error {
 	if err := s.cgroup.Destroy(); err != nil {
 		return fmt.Errorf("remove cgroup of sandbox %s: %w", s.id, err)
 	}
+	failpoint.Hit("isolate.cgroup.removed")
 	return nil
 }
 

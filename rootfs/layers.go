@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/isolate/failpoint"
 )
 
 // The folder of layers, as it is on disk:
@@ -91,12 +92,14 @@ func (l *Layers) Create(id string, ids isolate.IDRange, need []string) (layer is
 			err = errors.Join(err, discard(l.fd, tmp))
 		}
 	}()
+	failpoint.Hit("rootfs.layer.begun")
 	if err := l.fill(tmp, int(ids.Base), need); err != nil {
 		return isolate.Layer{}, fmt.Errorf("layer %s: %w", id, err)
 	}
 	if err := renameNew(filepath.Join(l.dir, tmp), filepath.Join(l.dir, id)); err != nil {
 		return isolate.Layer{}, l.exists(id, err)
 	}
+	failpoint.Hit("rootfs.layer.made")
 	return isolate.Layer{
 		Upper: filepath.Join(l.dir, id, "upper"),
 		Work:  filepath.Join(l.dir, id, "work"),
@@ -177,9 +180,11 @@ func (l *Layers) Remove(id string) error {
 	}
 	trash := trashPrefix + id
 	err := l.trash(id, trash)
+	failpoint.Hit("rootfs.layer.trashed")
 	if err == nil {
 		err = discard(l.fd, trash)
 	}
+	failpoint.Hit("rootfs.layer.removed")
 	if err != nil {
 		return fmt.Errorf("remove layer %s: %w", id, err)
 	}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gilliam/hypervisor/isolate/failpoint"
 )
 
 // The cache, as it is on disk:
@@ -113,14 +115,17 @@ func (i *Images) transfer(ctx context.Context, src source) (img Image, err error
 		return Image{}, err
 	}
 	defer root.Close()
+	failpoint.Hit("rootfs.image.begun")
 	st, err := i.receive(ctx, src, root)
 	if err != nil {
 		return Image{}, err
 	}
+	failpoint.Hit("rootfs.image.received")
 	rec := record{Ref: src.String(), Bytes: st.Bytes, Entries: st.Entries, Fetched: time.Now().UTC()}
 	if err := seal(root, rec); err != nil {
 		return Image{}, err
 	}
+	failpoint.Hit("rootfs.image.sealed")
 	return i.publish(dir, staging, src.key(), rec)
 }
 
@@ -154,6 +159,7 @@ func (i *Images) publish(dir *os.File, staging, key string, rec record) (Image, 
 	if err != nil {
 		return Image{}, err
 	}
+	failpoint.Hit("rootfs.image.published")
 	if err := dir.Sync(); err != nil {
 		return Image{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/isolate/failpoint"
 	"github.com/gilliam/hypervisor/server/proc/durable"
 )
 
@@ -39,6 +40,7 @@ func (i *instance) create() error {
 	if err := os.Mkdir(i.dir, 0o700); err != nil {
 		return err
 	}
+	failpoint.Hit("proc.folder.made")
 	return durable.SyncDir(i.m.procsDir())
 }
 
@@ -51,7 +53,9 @@ func (i *instance) change(f func(*record) error) error {
 	if err := f(&r); err != nil {
 		return err
 	}
+	failpoint.Hit("proc.record.before." + string(r.Proc.State))
 	err := writeRecord(i.dir, r)
+	failpoint.Hit("proc.record.after." + string(r.Proc.State))
 	if err != nil && !r.Proc.State.Ended() {
 		return err
 	}
@@ -150,9 +154,11 @@ func (i *instance) phase(name string, start time.Time) {
 func (i *instance) release() error {
 	r := i.recorded()
 	err := i.clear()
+	failpoint.Hit("proc.cleared")
 	if r.IDs != nil && err == nil {
 		err = i.m.ids.Release(*r.IDs, r.Proc.ID)
 	}
+	failpoint.Hit("proc.ids.released")
 	if r.Proc.Port != 0 {
 		err = errors.Join(err, i.m.ports.Release(r.Proc.Port, r.Proc.ID))
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/isolate/failpoint"
 	"github.com/gilliam/hypervisor/rootfs"
 	"github.com/gilliam/hypervisor/server/proc/lease"
 )
@@ -42,6 +43,7 @@ func (i *instance) live() {
 		if err := i.release(); err != nil {
 			i.log.Error("proc left something behind", "err", err)
 		}
+		failpoint.Hit("proc.released")
 		if err := i.to(next, func(r *record) { set(r); r.Proc.giveUp() }); err != nil {
 			i.log.Error("state", "err", err)
 		}
@@ -90,6 +92,7 @@ func (i *instance) pause() error {
 	if err := os.Remove(filepath.Join(i.dir, sandboxName)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+	failpoint.Hit("proc.restart.begun")
 	return i.to(Boot, func(r *record) { r.Proc.NextStart = nil })
 }
 
@@ -208,6 +211,7 @@ func (i *instance) number(r *record) error {
 		if err != nil {
 			return err
 		}
+		failpoint.Hit("proc.port.leased")
 		p.Port = port
 		p.Config = mergeConfig(p.Config, port, i.m.host)
 	}
@@ -216,6 +220,7 @@ func (i *instance) number(r *record) error {
 		if err != nil {
 			return fmt.Errorf("no range of user ids left: %w", err)
 		}
+		failpoint.Hit("proc.ids.leased")
 		r.IDs = &ids
 	}
 	return nil
@@ -238,6 +243,7 @@ func (i *instance) provision() (isolate.Spec, error) {
 			return isolate.Spec{}, err
 		}
 		i.phase("fetch", start)
+		failpoint.Hit("proc.image.fetched")
 	}
 	start := time.Now()
 	ids := idsOf(*r.IDs)
@@ -274,6 +280,7 @@ func (i *instance) launch(spec isolate.Spec) (*isolate.Sandbox, error) {
 	if err := writeSpec(i.dir, spec); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("proc.spec.written")
 	keep := i.keep()
 	box, err := i.m.cfg.Engine.Launch(i.boot, plan, isolate.IO{Keep: &keep})
 	if err != nil {

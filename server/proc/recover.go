@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/server/proc/durable"
 	"github.com/gilliam/hypervisor/server/proc/lease"
 )
 
@@ -64,6 +65,7 @@ func (m *Manager) readRecords() (live []*instance, err error) {
 			}
 			continue
 		}
+		removeTemps(dir)
 		if unix.Rmdir(dir) == nil {
 			continue // empty: it was not recorded yet
 		}
@@ -75,11 +77,30 @@ func (m *Manager) readRecords() (live []*instance, err error) {
 		i := m.instanceOf(r)
 		m.procs[r.Proc.ID] = i
 		i.tell(r) // it was killed before it could
-		if !r.Proc.State.Ended() {
+		switch {
+		case !r.Proc.State.Ended():
 			live = append(live, i)
+		case r.Stop != nil && r.Stop.Remove:
+			if err := m.dispose(r.Proc.ID); err != nil {
+				m.log.Error("remove", "proc", r.Proc.ID, "err", err)
+			}
 		}
 	}
 	return live, nil
+}
+
+// removeTemps removes the records that a hypervisor was writing when it was killed.
+// What is no folder, or cannot be removed, is found out by who reads it.
+func removeTemps(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if durable.IsTemp(e.Name()) {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 // sweep gives back the numbers of procs that have ended or are gone.
@@ -113,7 +134,7 @@ func (i *instance) adopt() {
 	}
 	claimed := i.claim()
 	if box != nil {
-		if claimed != nil {
+		if claimed != nil && box.PID() != 0 { // one that has ended may have given them back
 			i.log.Error("a number of a running proc is taken", "err", claimed)
 		}
 		return

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/gilliam/hypervisor/isolate/failpoint"
 )
 
 // termAt are the moments of a stop at which SIGTERM, or the signal that the proc
@@ -50,6 +52,7 @@ func (m *Manager) stop(i *instance, wanted stop) bool {
 		i.r.Stop = wanted.after(i.r.Stop)
 		i.mu.Unlock()
 	}
+	failpoint.Hit("proc.stop.recorded")
 	i.cancelBoot()
 	// Owned by the Manager: ends with the proc. Close waits for it; the proc's
 	// own life, which has not ended, keeps that wait from being over already.
@@ -103,6 +106,7 @@ func (i *instance) terminate(grace time.Duration) {
 		if err := box.Signal(p.stopSignal()); err != nil {
 			i.log.Debug("signal", "signal", p.stopSignal(), "err", err)
 		}
+		failpoint.Hit("proc.stop.signalled")
 	}
 	if i.sleepUntil(box.Done(), start.Add(grace)) {
 		i.log.Info("grace is over, killing", "grace_seconds", grace.Seconds())
@@ -159,6 +163,7 @@ func (m *Manager) dispose(id string) error {
 	if err := os.Rename(i.dir, trash); err != nil {
 		return fmt.Errorf("remove proc %s: %w", id, err)
 	}
+	failpoint.Hit("proc.trashed")
 	i.log.Info("removed")
 	m.outbox.Forget(id)
 	if err := os.RemoveAll(trash); err != nil {
