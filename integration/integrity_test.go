@@ -116,9 +116,11 @@ func (d *daemon) killAtRandom(t *testing.T, mu *sync.RWMutex, f func()) (kills i
 			}
 			d.cmd.Process.Kill()
 			<-d.exited
-			mu.Lock()
-			d.start()
-			mu.Unlock()
+			func() {
+				mu.Lock()
+				defer mu.Unlock() // though the start may end this goroutine
+				d.start()
+			}()
 			kills++
 		}
 	})

@@ -5,12 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -73,7 +73,7 @@ func lockState(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(f); err != nil {
 		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, inUse(dir, f)
@@ -86,11 +86,41 @@ func lockState(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// lockTime is how long a lock may outlive who held it: a child that it was forking
+// when it was killed has a copy of the descriptor until it executes.
+const lockTime = 5 * time.Second
+
+// flock locks the file. It waits for the lock of a process that has ended, and for
+// no other.
+func flock(f *os.File) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(lockTime); ; <-tick.C {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			return err
+		}
+		if pid := holder(f); pid == 0 || unix.Kill(pid, 0) != unix.ESRCH {
+			return err
+		}
+	}
+}
+
+// holder is the process that has locked the file last, or 0.
+func holder(lock *os.File) int {
+	b := make([]byte, 16)
+	n, _ := lock.ReadAt(b, 0)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	if err != nil || pid < 1 {
+		return 0
+	}
+	return pid
+}
+
 // inUse says who has locked the folder, and what to do.
 func inUse(dir string, lock *os.File) error {
 	who, stop := "another hypervisor", "stop it"
-	text, _ := io.ReadAll(io.LimitReader(lock, 16))
-	if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && pid > 0 {
+	if pid := holder(lock); pid > 0 {
 		who, stop = fmt.Sprintf("another hypervisor, process %d,", pid), fmt.Sprintf("stop it with kill %d", pid)
 	}
 	return fmt.Errorf("%s uses the state folder %s (it holds the lock %s): %s, or with systemctl stop where it is a service, or give this one another --state-dir",
