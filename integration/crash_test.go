@@ -197,6 +197,7 @@ func (c *crash) aftermath() string {
 	} else if r := c.cli(c.t, "inspect", "--verify", p.ID); r.code != 0 {
 		c.t.Errorf("verify: %s", r)
 	}
+	c.follow(p.ID).until(want[0])
 	if got := c.logs(p.ID, ""); !slices.Equal(got, want) {
 		c.t.Errorf("got %q, want %q", got, want)
 	}

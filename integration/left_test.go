@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gilliam/hypervisor/integration/testbed"
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/server/proc"
@@ -73,6 +75,16 @@ func cgroups(tb testing.TB, id string) (found []string) {
 		found = append(found, dirs...)
 	}
 	return found
+}
+
+// markOf copies the mark of one cgroup to another.
+func markOf(tb testing.TB, from, to string) {
+	tb.Helper()
+	const attr = "trusted.gilliam.owner"
+	b := make([]byte, 4096)
+	n, err := unix.Getxattr(from, attr, b)
+	must(tb, err)
+	must(tb, unix.Setxattr(to, attr, b[:n], 0))
 }
 
 // nothingLeftBut fails the test when a layer or a record is there that is none

@@ -27,6 +27,9 @@ type Cgroup struct {
 	// memory: no app is left half dead. Only cgroup v2 can.
 	OOMGroup bool `json:"oom_group"`
 
+	// Owner is whose the sandbox is; it is written on the cgroup as [ownerAttr].
+	Owner string `json:"owner,omitempty"`
+
 	// View shows the program its own cgroup, read-only, at /sys/fs/cgroup, where
 	// runtimes look for their limits. Only cgroup v2, which has one tree to show.
 	View bool `json:"view"`
@@ -90,6 +93,7 @@ func (d DeviceRule) String() string {
 func planCgroup(s Spec, h Host) Cgroup {
 	c := Cgroup{
 		Path:      CgroupParent + "/" + s.ID,
+		Owner:     s.Owner,
 		Memory:    s.Limits.Memory,
 		Pids:      s.Limits.Pids,
 		CPUWeight: s.Limits.CPUWeight,

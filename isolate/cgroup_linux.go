@@ -28,6 +28,9 @@ func newCgroup(c Cgroup) (cgroups.Manager, error) {
 	if err := makeCgroup(m); err != nil {
 		return nil, fmt.Errorf("make cgroup %s: %w", c.Path, err)
 	}
+	if err := markOwner(m, c.Owner); err != nil {
+		return nil, errors.Join(fmt.Errorf("mark cgroup %s: %w", c.Path, err), m.Destroy())
+	}
 	if err := limitCgroup(m, c); err != nil {
 		return nil, errors.Join(fmt.Errorf("set limits of cgroup %s: %w", c.Path, err), m.Destroy())
 	}

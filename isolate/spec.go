@@ -13,6 +13,10 @@ type Spec struct {
 	// of [a-z0-9-]; callers use a UUID4.
 	ID string
 
+	// Owner says whose the sandbox is, for [Sandboxes] to tell: callers use the path
+	// of their state folder. It may be empty.
+	Owner string
+
 	// Hostname is the name in the sandbox's own UTS namespace, at most 64
 	// bytes. Empty means ID.
 	Hostname string

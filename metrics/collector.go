@@ -36,6 +36,7 @@ var (
 	procsDesc     = desc("gilliam_procs", "Procs that are known, by state.", "state")
 	launchesDesc  = desc("gilliam_proc_launches_total", "Launches that came to an end, by outcome.", "outcome")
 	restartsDesc  = desc("gilliam_proc_restarts_total", "Restarts of procs that had ended by themselves.")
+	leakedDesc    = desc("gilliam_leaked_resources", "Resources of ours that no proc had at the last audit, which removes them.", "kind")
 	callbacksDesc = desc("gilliam_callbacks_total", "Callbacks, by outcome: one is delivered, dead or dropped once, and may have failed before.", "outcome")
 	pendingDesc   = desc("gilliam_callbacks_pending", "Callbacks that are still to be delivered.")
 	deadDesc      = desc("gilliam_callbacks_dead_letters", "Callbacks that were given up and wait for somebody to look.")
@@ -66,7 +67,7 @@ func newCollector(procs Procs, images Images, countPanic func(where string)) *co
 
 // Describe tells every metric there can be.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{procsDesc, launchesDesc, restartsDesc, callbacksDesc, pendingDesc, deadDesc, oldestDesc, unwrittenDesc,
+	for _, d := range []*prometheus.Desc{procsDesc, launchesDesc, restartsDesc, leakedDesc, callbacksDesc, pendingDesc, deadDesc, oldestDesc, unwrittenDesc,
 		droppedDesc, fetchesDesc, fetchedDesc, errorsDesc,
 		cpuDesc, memoryDesc, limitDesc, pidsDesc} {
 		ch <- d
@@ -95,6 +96,9 @@ func (c *collector) collect(ch chan<- prometheus.Metric) {
 	}
 	counts := c.procs.Counts()
 	outcomes(ch, launchesDesc, counts.Launches, "running", "fail")
+	for _, kind := range proc.LeakKinds {
+		ch <- gauge(leakedDesc, float64(counts.Leaked[kind]), kind)
+	}
 	ch <- counter(restartsDesc, float64(counts.Restarts))
 	callbacks(ch, c.procs.CallbackStats())
 	outcomes(ch, droppedDesc, counts.LogDropped, "file", "syslog")

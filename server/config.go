@@ -26,6 +26,10 @@ type Procs interface {
 	PlanOf(id string) (isolate.Plan, error)
 	Verify(id string) ([]isolate.Difference, error)
 
+	Audit(repair bool) ([]proc.Leak, error)
+	Drain(ctx context.Context) error
+	Undrain()
+
 	Callbacks() []proc.Callback
 	RetryCallback(id string) (proc.Callback, error)
 	RemoveCallback(id string) error
@@ -77,6 +81,9 @@ type Config struct {
 
 	// Metrics serves /metrics. Nil means that there is none.
 	Metrics http.Handler
+
+	// Remarks are what is to be said of the host.
+	Remarks []isolate.Remark
 
 	// Observe is told of every answered request; route is a pattern of the
 	// route table or "other". Nil means no one.

@@ -326,3 +326,7 @@ func (f *fakeProcs) running(id string) (*fakeProc, error) {
 	}
 	return p, err
 }
+
+func (f *fakeProcs) Audit(bool) ([]proc.Leak, error) { return nil, nil }
+func (f *fakeProcs) Drain(context.Context) error     { return nil }
+func (f *fakeProcs) Undrain()                        {}

@@ -65,7 +65,7 @@ func detailOf(err error, r row) string {
 func (s *Server) handleError(err error, c echo.Context) {
 	res := c.Response()
 	p := problemOf(err, requestID(c))
-	if p.Status >= http.StatusInternalServerError && rowOf(err).err != proc.ErrClosed {
+	if p.Status >= http.StatusInternalServerError && rowOf(err).err != proc.ErrClosed && rowOf(err).err != proc.ErrDraining {
 		s.cfg.Log.Error("request failed", "request_id", requestID(c), "method", c.Request().Method, "route", s.route(c), "err", err)
 	}
 	if res.Committed {

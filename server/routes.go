@@ -32,6 +32,10 @@ func (s *Server) routes() []route {
 		{method: http.MethodGet, path: "/v1/callbacks", handle: s.listCallbacks},
 		{method: http.MethodPost, path: "/v1/callbacks/:id/retry", handle: s.retryCallback},
 		{method: http.MethodDelete, path: "/v1/callbacks/:id", handle: s.removeCallback},
+		{method: http.MethodGet, path: "/v1/doctor", handle: s.doctor},
+		{method: http.MethodPost, path: "/v1/doctor", handle: s.repair},
+		{method: http.MethodPost, path: "/v1/drain", handle: s.drain},
+		{method: http.MethodDelete, path: "/v1/drain", handle: s.undrain},
 		{method: http.MethodGet, path: "/v1/templates", handle: s.listTemplates},
 		{method: http.MethodGet, path: "/v1/version", handle: s.version},
 

@@ -29,6 +29,7 @@ var statuses = []row{
 	{proc.ErrNoCallback, http.StatusNotFound, "no-callback"},
 	{proc.ErrCallbackPending, http.StatusConflict, "callback-pending"},
 	{proc.ErrNotRunning, http.StatusConflict, "not-running"},
+	{proc.ErrDraining, http.StatusServiceUnavailable, "draining"},
 	{proc.ErrClosed, http.StatusServiceUnavailable, "shutting-down"},
 	{ErrUnauthorized, http.StatusUnauthorized, "unauthorized"},
 	{ErrCrossOrigin, http.StatusForbidden, "cross-origin"},

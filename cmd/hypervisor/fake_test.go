@@ -298,3 +298,7 @@ func (f *fakeProcs) Verify(id string) ([]isolate.Difference, error) {
 	}
 	return []isolate.Difference{{Fact: "umask", Want: "0022", Got: "0000"}}, nil
 }
+
+func (f *fakeProcs) Audit(bool) ([]proc.Leak, error) { return nil, nil }
+func (f *fakeProcs) Drain(context.Context) error     { return nil }
+func (f *fakeProcs) Undrain()                        {}

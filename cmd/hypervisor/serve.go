@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gilliam/hypervisor/cmd/hypervisor/service"
+	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/metrics"
 	"github.com/gilliam/hypervisor/server"
 )
@@ -22,6 +23,7 @@ type node struct {
 	procs     procs
 	templates server.Templates
 	images    metrics.Images
+	remarks   []isolate.Remark
 	close     func() error // after the procs
 }
 
@@ -78,6 +80,7 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig, ready func()) (err er
 	srv := server.New(server.Config{
 		Procs: n.procs, Templates: n.templates, Token: token, InsecureTCP: cfg.insecureTCP,
 		Version:      server.Version{Version: version, Commit: commit, Go: runtime.Version()},
+		Remarks:      n.remarks,
 		AllowedHosts: cfg.allowedHosts, Listen: cfg.listen, MaxConns: on.maxConns(),
 		Metrics: m.Handler(log), Observe: m.ObserveRequest, CountPanic: m.CountPanic, Log: log,
 	})

@@ -69,7 +69,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	if err != nil {
 		return nil, err
 	}
-	return &node{procs: procs, templates: templateList{templates}, images: images, close: engine.Close}, nil
+	return &node{procs: procs, templates: templateList{templates}, images: images, remarks: host.Remarks(), close: engine.Close}, nil
 }
 
 // logRemarks tells in one line what this host lacks, a key for each remark.

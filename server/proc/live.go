@@ -255,7 +255,7 @@ func (i *instance) provision() (isolate.Spec, error) {
 		return isolate.Spec{}, err
 	}
 	i.phase("layer", start)
-	spec := specOf(r.Proc, template, ids, layer)
+	spec := specOf(i.m.cfg.StateDir, r.Proc, template, ids, layer)
 	spec.Binds = i.m.binds(r.Proc, image.Dir)
 	return spec, nil
 }

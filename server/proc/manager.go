@@ -41,16 +41,23 @@ type Manager struct {
 	leaving    <-chan struct{} // life's
 	background sync.WaitGroup  // procs' lives and stops
 
-	mu      sync.Mutex
-	procs   map[string]*instance
-	closing bool
-	counts  Counts
+	ending    chan struct{} // closed when Close begins
+	endingNow sync.Once
+
+	mu       sync.Mutex
+	procs    map[string]*instance
+	coming   map[string]bool // procs that are being made
+	leaked   map[string]int
+	closing  bool
+	draining bool // no new procs
+	counts   Counts
 }
 
 // Counts are totals since the Manager was opened.
 type Counts struct {
 	Launches   map[string]uint64 // by outcome: "running" or "fail"
 	Restarts   uint64            // begun
+	Leaked     map[string]int    // what the last audit found, by kind; no total
 	LogDropped map[string]uint64 // lines of output, by what did not take them: "syslog"
 }
 
@@ -65,6 +72,8 @@ func Open(cfg Config) (*Manager, error) {
 		host:   cfg.Host,
 		bootID: bootID(),
 		procs:  make(map[string]*instance),
+		coming: make(map[string]bool),
+		ending: make(chan struct{}),
 		counts: Counts{
 			Launches:   map[string]uint64{"running": 0, "fail": 0},
 			LogDropped: map[string]uint64{},
@@ -205,9 +214,12 @@ func (m *Manager) check(r Request) error {
 // returns the proc as it was before that.
 func (m *Manager) begin(r Request) (Proc, error) {
 	m.mu.Lock()
-	if m.closing {
-		m.mu.Unlock()
-		return Proc{}, ErrClosed
+	if m.closing || m.draining {
+		defer m.mu.Unlock()
+		if m.closing {
+			return Proc{}, ErrClosed
+		}
+		return Proc{}, ErrDraining
 	}
 	m.background.Add(1) // under the lock: Close waits only after it set closing
 	m.mu.Unlock()
@@ -215,12 +227,19 @@ func (m *Manager) begin(r Request) (Proc, error) {
 	p := newProc(r, uuid.NewString())
 	p.Config = mergeConfig(r.Config, 0, m.host)
 	i := m.instanceOf(record{Proc: p, CallbackSecret: r.CallbackSecret})
+	m.mu.Lock()
+	m.coming[p.ID] = true
+	m.mu.Unlock()
 	if err := i.record(); err != nil {
+		m.mu.Lock()
+		delete(m.coming, p.ID)
+		m.mu.Unlock()
 		m.background.Done()
 		return Proc{}, fmt.Errorf("record proc: %w", err)
 	}
 	m.mu.Lock()
 	m.procs[p.ID] = i
+	delete(m.coming, p.ID)
 	m.mu.Unlock()
 	i.log.Info("state", "state", p.State)
 	begun := i.snapshot()
@@ -399,6 +418,7 @@ func (m *Manager) Counts() Counts {
 	c := m.counts
 	c.Launches = maps.Clone(c.Launches)
 	c.LogDropped = maps.Clone(c.LogDropped)
+	c.Leaked = maps.Clone(m.leaked)
 	c.LogDropped["syslog"] = m.sink.Lost()
 	return c
 }

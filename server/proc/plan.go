@@ -37,7 +37,7 @@ func (m *Manager) Plan(ctx context.Context, r Request) (isolate.Plan, error) {
 		return isolate.Plan{}, &FieldError{"template", err.Error()}
 	}
 	layers := filepath.Join(m.cfg.StateDir, "layers", p.ID)
-	spec := specOf(p, template, idsOf(0),
+	spec := specOf(m.cfg.StateDir, p, template, idsOf(0),
 		isolate.Layer{Upper: filepath.Join(layers, "upper"), Work: filepath.Join(layers, "work")})
 	image := ""
 	if p.Image != "" {
@@ -83,13 +83,14 @@ func (m *Manager) running(id string) (*isolate.Sandbox, error) {
 }
 
 // specOf is the sandbox that a proc asks for, but its binds.
-func specOf(p Proc, t rootfs.Template, ids isolate.IDRange, layer isolate.Layer) isolate.Spec {
+func specOf(owner string, p Proc, t rootfs.Template, ids isolate.IDRange, layer isolate.Layer) isolate.Spec {
 	user := t.User
 	if p.User == rootUser {
 		user = isolate.User{}
 	}
 	return isolate.Spec{
 		ID:           p.ID,
+		Owner:        owner,
 		Hostname:     hostname(p.App, p.Name),
 		Template:     t.Path,
 		Layer:        layer,

@@ -137,6 +137,8 @@ var (
 	ErrInvalid = errors.New("invalid request")
 	// ErrNotExist is a proc that is not there.
 	ErrNotExist = errors.New("no such proc")
+	// ErrDraining is a manager that takes no new procs for now.
+	ErrDraining = errors.New("the hypervisor is being drained: hypervisor drain --undo ends that")
 	// ErrClosed is a manager that is shutting down.
 	ErrClosed = errors.New("the hypervisor is shutting down")
 )

@@ -35,6 +35,8 @@ func (m *Manager) recover() error {
 	if err := m.removeOrphans(live); err != nil {
 		return err
 	}
+	// Owned by the Manager: ends with it; Close waits for it.
+	m.background.Go(m.keepLedger)
 	for _, i := range live {
 		// Owned by the Manager: ends when the proc has; Close waits for it.
 		m.background.Go(func() {

@@ -194,6 +194,7 @@ func (m *Manager) prune() {
 func (m *Manager) Close(ctx context.Context) error {
 	m.mu.Lock()
 	m.closing = true
+	m.endingNow.Do(func() { close(m.ending) })
 	all := slices.Collect(maps.Values(m.procs))
 	m.mu.Unlock()
 	if m.cfg.StopOnExit {
