@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +21,7 @@ import (
 // a socket that this one was handed, over a Unix socket say. One that this one
 // made and handed on does, for as long as somebody holds it.
 func (s *Sandbox) Listening(port int) (bool, error) {
-	d, err := s.sockDiag(port)
+	d, err := s.askAbout(port)
 	if err != nil {
 		return false, err
 	}
@@ -34,7 +35,7 @@ func (s *Sandbox) Listening(port int) (bool, error) {
 // No event tells of a listen(2), so it asks again and again: soon where little
 // time has passed and ever less often, see [listenPause].
 func (s *Sandbox) WaitListening(ctx context.Context, port int) error {
-	d, err := s.sockDiag(port)
+	d, err := s.askAbout(port)
 	if err != nil {
 		return err
 	}
@@ -53,6 +54,21 @@ func (s *Sandbox) WaitListening(ctx context.Context, port int) error {
 	}
 }
 
+// maxListeningPorts is how many ports [Sandbox.ListeningPorts] tells at most.
+const maxListeningPorts = 8
+
+// ListeningPorts are TCP ports that the sandbox listens on, eight at most, in no
+// order. It is for people to read, and returns [ErrEnded] as [Sandbox.Listening]
+// does.
+func (s *Sandbox) ListeningPorts() ([]int, error) {
+	d, err := s.sockDiag(listenQuery{ids: s.plan.IDs})
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	return d.ports(maxListeningPorts)
+}
+
 // A sockDiag asks the kernel about the listening sockets of one sandbox.
 type sockDiag struct {
 	fd    int // a netlink socket (netlink(7)), of the network namespace that it was made in
@@ -60,17 +76,21 @@ type sockDiag struct {
 	buf   []byte
 }
 
+func (s *Sandbox) askAbout(port int) (*sockDiag, error) {
+	if port < 1 || port > 65535 {
+		return nil, fmt.Errorf("%d is no port", port)
+	}
+	return s.sockDiag(listenQuery{port: uint16(port), ids: s.plan.IDs})
+}
+
 // sockDiag makes one, which the caller closes.
-func (s *Sandbox) sockDiag(port int) (*sockDiag, error) {
+func (s *Sandbox) sockDiag(query listenQuery) (*sockDiag, error) {
 	select {
 	case <-s.done:
 		return nil, ErrEnded
 	default:
 	}
-	if port < 1 || port > 65535 {
-		return nil, fmt.Errorf("%d is no port", port)
-	}
-	d := &sockDiag{query: listenQuery{port: uint16(port), ids: s.plan.IDs}, buf: make([]byte, diagBuffer)}
+	d := &sockDiag{query: query, buf: make([]byte, diagBuffer)}
 	if dir := s.cgroup.Path(""); dir != "" && s.host.SocketCgroups {
 		var st unix.Stat_t
 		switch err := unix.Stat(dir, &st); err {
@@ -130,44 +150,60 @@ func openSockDiag() (int, error) {
 
 func (d *sockDiag) close() { _ = unix.Close(d.fd) }
 
-// ask tells whether there is a socket of the query's now. When there is, the
-// rest of the kernel's answer stays unread: nothing can be asked after that.
+// ask tells whether there is a socket of the query's now. When there is, nothing
+// more can be asked.
 func (d *sockDiag) ask() (bool, error) {
+	ports, err := d.ports(1)
+	return len(ports) > 0, err
+}
+
+// ports lists the ports of the query's sockets, but no more than most: when there
+// are as many, the rest of the kernel's answer stays unread, and nothing can be
+// asked after that.
+func (d *sockDiag) ports(most int) (ports []int, err error) {
 	for _, family := range []uint8{unix.AF_INET6, unix.AF_INET} {
-		found, err := d.exchange(d.query.request(family))
+		ports, err = d.exchange(d.query.request(family), ports, most)
 		if errors.Is(err, unix.ENOENT) {
 			err = fmt.Errorf("%w (no module tcp_diag?)", err)
 		}
 		if err != nil {
-			return false, fmt.Errorf("ask the kernel who listens on port %d: %w", d.query.port, err)
+			return nil, fmt.Errorf("ask the kernel who listens on port %d: %w", d.query.port, err)
 		}
-		if found {
-			return true, nil
+		if len(ports) == most {
+			break
 		}
 	}
-	return false, nil
+	return ports, nil
 }
 
-// exchange sends a request and reads the answer, to its end unless it finds what
-// is asked for. The kernel makes the answer while it is read: there is nothing
-// to wait for.
-func (d *sockDiag) exchange(request []byte) (found bool, err error) {
+// exchange sends a request, and adds what the answer tells to the ports. The
+// kernel makes the answer while it is read: there is nothing to wait for.
+func (d *sockDiag) exchange(request []byte, ports []int, most int) ([]int, error) {
 	if err := unix.Sendto(d.fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return false, fmt.Errorf("send: %w", err)
+		return nil, fmt.Errorf("send: %w", err)
 	}
-	for last := false; !found && !last; {
+	for last := false; !last; {
 		n, _, err := unix.Recvfrom(d.fd, d.buf, 0)
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
-			return false, fmt.Errorf("receive: %w", err)
+			return nil, fmt.Errorf("receive: %w", err)
 		}
-		if found, last, err = d.query.answer(d.buf[:n]); err != nil {
-			return false, err
+		var more []int
+		if more, last, err = d.query.answer(d.buf[:n]); err != nil {
+			return nil, err
+		}
+		for _, port := range more {
+			if slices.Contains(ports, port) {
+				continue
+			}
+			if ports = append(ports, port); len(ports) == most {
+				return ports, nil
+			}
 		}
 	}
-	return found, nil
+	return ports, nil
 }
 
 // socketCgroups tells whether the kernel can be asked for the sockets of one

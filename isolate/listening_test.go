@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -134,6 +135,15 @@ func TestListening(t *testing.T) {
 					if got, err := r.Listening(ports[n]); got != l.listens || err != nil {
 						t.Errorf("%s: got %v, %v", l.name, got, err)
 					}
+				}
+				some, err := r.ListeningPorts()
+				for _, port := range some {
+					if n := slices.Index(ports, port); n >= 0 && !listeners[n].listens {
+						t.Errorf("%s: it listens", listeners[n].name)
+					}
+				}
+				if len(some) != 8 || err != nil {
+					t.Errorf("got %d ports %v, %v", len(some), some, err)
 				}
 			})
 		}
@@ -332,7 +342,7 @@ func TestListeningAdopted(t *testing.T) {
 		t.Errorf("got %v, %v", got, err)
 	}
 	awaitListening(t, k.box, 8080)
-	if got, err := k.box.Listening(8081); got || err != nil {
+	if got, err := k.box.ListeningPorts(); !slices.Equal(got, []int{8080}) || err != nil {
 		t.Errorf("got %v, %v", got, err)
 	}
 }

@@ -12,6 +12,7 @@ const (
 	netlinkHeader  = 16 // struct nlmsghdr
 	inetDiagReqV2  = 56 // struct inet_diag_req_v2
 	inetDiagMsg    = 72 // struct inet_diag_msg
+	inetDiagSport  = 4  // its id.idiag_sport
 	inetDiagMsgUID = 64 // its idiag_uid
 
 	sockDiagByFamily    = 20
@@ -30,7 +31,7 @@ const (
 // A listenQuery asks for the sockets that listen on a TCP port and that
 // processes of one sandbox made.
 type listenQuery struct {
-	port   uint16
+	port   uint16  // 0 for any
 	ids    IDRange // of host user ids, one of which made the socket
 	cgroup uint64  // the id of the v2 cgroup that it was made in; 0 for any
 }
@@ -61,32 +62,32 @@ func (q listenQuery) request(family uint8) []byte {
 	return b
 }
 
-// answer reads messages that the kernel has sent: whether one is of a socket of
-// the query's sandbox, and whether it was the last. More may follow when it was
-// not.
-func (q listenQuery) answer(b []byte) (found, last bool, err error) {
+// answer reads messages that the kernel has sent: the ports of those that are of
+// sockets of the query's sandbox, and whether one was the last. More may follow
+// when none was.
+func (q listenQuery) answer(b []byte) (ports []int, last bool, err error) {
 	for len(b) > 0 {
 		size := 0
 		if len(b) >= netlinkHeader {
 			size = int(binary.NativeEndian.Uint32(b))
 		}
 		if size < netlinkHeader || size > len(b) {
-			return false, false, fmt.Errorf("the kernel's answer of %d bytes holds a message of %d", len(b), size)
+			return nil, false, fmt.Errorf("the kernel's answer of %d bytes holds a message of %d", len(b), size)
 		}
 		body := b[netlinkHeader:size]
 		switch kind := binary.NativeEndian.Uint16(b[4:]); {
 		case kind == nlmsgDone || kind == nlmsgError:
-			return false, true, answerError(body)
+			return ports, true, answerError(body)
 		case kind == sockDiagByFamily && len(body) >= inetDiagMsg:
 			if q.ids.contains(binary.NativeEndian.Uint32(body[inetDiagMsgUID:])) {
-				return true, false, nil
+				ports = append(ports, int(binary.BigEndian.Uint16(body[inetDiagSport:])))
 			}
 		default:
-			return false, false, fmt.Errorf("the kernel's answer holds a message of kind %d and %d bytes", kind, len(body))
+			return nil, false, fmt.Errorf("the kernel's answer holds a message of kind %d and %d bytes", kind, len(body))
 		}
 		b = b[min((size+3)&^3, len(b)):] // NLMSG_ALIGN
 	}
-	return false, false, nil
+	return ports, false, nil
 }
 
 // answerError is the error that the last message has: a negative errno, or 0.

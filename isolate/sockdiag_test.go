@@ -47,8 +47,10 @@ func message(kind uint16, body []byte) []byte {
 	return append(b, make([]byte, (4-len(b)%4)%4)...)
 }
 
+// socketOf is a socket on port 80.
 func socketOf(uid uint32) []byte {
 	body := make([]byte, inetDiagMsg+7) // with some attribute
+	body[inetDiagSport+1] = 80
 	binary.NativeEndian.PutUint32(body[inetDiagMsgUID:], uid)
 	return message(sockDiagByFamily, body)
 }
@@ -61,25 +63,26 @@ func TestListenAnswer(t *testing.T) {
 	q := listenQuery{port: 80, ids: IDRange{Base: 100000, Size: 1000}}
 	done := lastMessage(nlmsgDone, 0)
 	for name, c := range map[string]struct {
-		answer      []byte
-		found, last bool
-		err         error
+		answer []byte
+		found  int
+		last   bool
+		err    error
 	}{
-		"none":            {done, false, true, nil},
-		"more to come":    {nil, false, false, nil},
-		"its own":         {slices.Concat(socketOf(100000), done), true, false, nil},
-		"its last id":     {slices.Concat(socketOf(100999), done), true, false, nil},
-		"the id behind":   {slices.Concat(socketOf(101000), done), false, true, nil},
-		"the id before":   {slices.Concat(socketOf(99999), done), false, true, nil},
-		"root's":          {socketOf(0), false, false, nil},
-		"another, its":    {slices.Concat(socketOf(0), socketOf(100500)), true, false, nil},
-		"refused":         {lastMessage(nlmsgError, int32(syscall.EINVAL)), false, true, syscall.EINVAL},
-		"broken off":      {slices.Concat(socketOf(0), lastMessage(nlmsgDone, int32(syscall.ENOBUFS))), false, true, syscall.ENOBUFS},
-		"acknowledgement": {lastMessage(nlmsgError, 0), false, true, nil},
+		"none":            {done, 0, true, nil},
+		"more to come":    {nil, 0, false, nil},
+		"its own":         {slices.Concat(socketOf(100000), done), 1, true, nil},
+		"its last id":     {slices.Concat(socketOf(100999), done), 1, true, nil},
+		"the id behind":   {slices.Concat(socketOf(101000), done), 0, true, nil},
+		"the id before":   {slices.Concat(socketOf(99999), done), 0, true, nil},
+		"root's":          {socketOf(0), 0, false, nil},
+		"two, another's":  {slices.Concat(socketOf(100001), socketOf(0), socketOf(100500)), 2, false, nil},
+		"refused":         {lastMessage(nlmsgError, int32(syscall.EINVAL)), 0, true, syscall.EINVAL},
+		"broken off":      {slices.Concat(socketOf(0), lastMessage(nlmsgDone, int32(syscall.ENOBUFS))), 0, true, syscall.ENOBUFS},
+		"acknowledgement": {lastMessage(nlmsgError, 0), 0, true, nil},
 	} {
-		found, last, err := q.answer(c.answer)
-		if found != c.found || last != c.last || !errors.Is(err, c.err) {
-			t.Errorf("%s: got %v, %v, %v", name, found, last, err)
+		ports, last, err := q.answer(c.answer)
+		if !slices.Equal(ports, slices.Repeat([]int{80}, c.found)) || last != c.last || !errors.Is(err, c.err) {
+			t.Errorf("%s: got %v, %v, %v", name, ports, last, err)
 		}
 	}
 	for name, answer := range map[string][]byte{
@@ -90,8 +93,8 @@ func TestListenAnswer(t *testing.T) {
 		"no length":       make([]byte, 32),
 		"another message": message(99, make([]byte, 80)),
 	} {
-		if found, _, err := q.answer(answer); found || err == nil {
-			t.Errorf("%s: got %v, %v", name, found, err)
+		if ports, _, err := q.answer(answer); len(ports) > 0 || err == nil {
+			t.Errorf("%s: got %v, %v", name, ports, err)
 		}
 	}
 }
@@ -101,8 +104,9 @@ func FuzzListenAnswer(f *testing.F) {
 	f.Add(lastMessage(nlmsgError, 22))
 	q := listenQuery{ids: IDRange{Base: 5, Size: 1}}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if found, last, err := q.answer(b); found && last || found && err != nil {
-			t.Errorf("%v, %v, %v", found, last, err)
+		ports, _, _ := q.answer(b)
+		if len(ports) > len(b)/(netlinkHeader+inetDiagMsg) {
+			t.Errorf("%d ports", len(ports))
 		}
 	})
 }

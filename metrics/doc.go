@@ -3,7 +3,7 @@
 // of launches and the HTTP requests are told to it as they happen.
 //
 //	m := metrics.New(metrics.Build{Version: version, Commit: commit})
-//	procs, err := proc.Open(proc.Config{OnPhase: m.ObservePhase})
+//	procs, err := proc.Open(proc.Config{OnPhase: m.ObservePhase, OnListening: m.ObserveListening})
 //	m.Watch(procs, images)
 //	s := server.New(server.Config{Metrics: m.Handler(log), Observe: m.ObserveRequest})
 //

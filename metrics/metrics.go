@@ -22,6 +22,7 @@ type Build struct {
 type Metrics struct {
 	registry *prometheus.Registry
 	phases   *prometheus.HistogramVec
+	listens  prometheus.Histogram
 	panics   *prometheus.CounterVec
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -29,6 +30,9 @@ type Metrics struct {
 
 // phaseBuckets reach from the fastest part of a launch to the slowest download.
 var phaseBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
+
+// listenBuckets reach from a small static server to one that loads for minutes.
+var listenBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}
 
 // requestBuckets reach from a lookup to a wait; log streams are beyond.
 var requestBuckets = []float64{.0005, .001, .005, .01, .05, .1, .5, 1, 5, 10, 30, 60}
@@ -42,6 +46,9 @@ func newMetrics(b Build, r *prometheus.Registry) *Metrics {
 		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "gilliam_proc_launch_phase_duration_seconds", Help: "How long each phase of a launch took.", Buckets: phaseBuckets,
 		}, []string{"phase"}),
+		listens: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "gilliam_proc_listen_seconds", Help: "How long after its start a proc listened on its port.", Buckets: listenBuckets,
+		}),
 		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gilliam_panics_total", Help: "Panics that were caught, by where: bugs, each with its stack in the log.",
 		}, []string{"where"}),
@@ -57,7 +64,7 @@ func newMetrics(b Build, r *prometheus.Registry) *Metrics {
 		ConstLabels: prometheus.Labels{"version": b.Version, "commit": b.Commit, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	r.MustRegister(m.phases, m.panics, m.requests, m.duration, build,
+	r.MustRegister(m.phases, m.listens, m.panics, m.requests, m.duration, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -71,6 +78,9 @@ func (m *Metrics) Watch(procs Procs, images Images) {
 func (m *Metrics) ObservePhase(phase string, took time.Duration) {
 	m.phases.WithLabelValues(phase).Observe(took.Seconds())
 }
+
+// ObserveListening is told how long after its start a proc listened on its port.
+func (m *Metrics) ObserveListening(took time.Duration) { m.listens.Observe(took.Seconds()) }
 
 // ObserveRequest is told of an answered request. Route must be a pattern, never
 // a path: each value is a time series for good.

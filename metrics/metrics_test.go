@@ -100,8 +100,9 @@ func TestObserved(t *testing.T) {
 	m.ObservePhase("image", 700*time.Microsecond)
 	m.ObservePhase("image", 2*time.Minute)
 	m.ObserveRequest("GET", "/v1/procs/:id", 404, 3*time.Millisecond)
+	m.ObserveListening(300 * time.Millisecond)
 	m.CountPanic("http")
-	names := []string{"gilliam_panics_total", "gilliam_proc_launch_phase_duration_seconds", "gilliam_http_requests_total", "gilliam_http_request_duration_seconds"}
+	names := []string{"gilliam_panics_total", "gilliam_proc_launch_phase_duration_seconds", "gilliam_proc_listen_seconds", "gilliam_http_requests_total", "gilliam_http_request_duration_seconds"}
 	if err := testutil.GatherAndCompare(r, golden(t, "observed.prom"), names...); err != nil {
 		t.Error(err)
 	}

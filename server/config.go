@@ -19,7 +19,7 @@ type Procs interface {
 	List() []proc.Proc
 	Stop(ctx context.Context, id string, grace time.Duration) (proc.Proc, error)
 	Remove(ctx context.Context, id string, grace time.Duration) error
-	Wait(ctx context.Context, id string) (proc.Proc, error)
+	Wait(ctx context.Context, id string, is func(proc.Proc) bool) (proc.Proc, error)
 	Logs(ctx context.Context, id string, opt proc.LogOptions, fn func(proc.LogLine) error) error
 
 	Plan(ctx context.Context, req proc.Request) (isolate.Plan, error)

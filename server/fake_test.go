@@ -35,9 +35,10 @@ type fakeProcs struct {
 
 type fakeProc struct {
 	proc.Proc
-	ended chan struct{}
-	lines []proc.LogLine
-	grace time.Duration // of the last stop or remove
+	ended   chan struct{}
+	listens chan struct{}
+	lines   []proc.LogLine
+	grace   time.Duration // of the last stop or remove
 }
 
 func (f *fakeProcs) add(p proc.Proc, lines ...proc.LogLine) *fakeProc {
@@ -46,7 +47,7 @@ func (f *fakeProcs) add(p proc.Proc, lines ...proc.LogLine) *fakeProc {
 	if p.ID == "" {
 		p.ID = uuid.NewString()
 	}
-	fp := &fakeProc{Proc: p, ended: make(chan struct{}), lines: lines}
+	fp := &fakeProc{Proc: p, ended: make(chan struct{}), listens: make(chan struct{}), lines: lines}
 	if p.State.Ended() {
 		close(fp.ended)
 	}
@@ -76,6 +77,13 @@ func (f *fakeProcs) end(p *fakeProc, s proc.State) {
 		p.State = s
 		close(p.ended)
 	}
+}
+
+func (f *fakeProcs) listen(p *fakeProc) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p.Listening = &p.Created
+	close(p.listens)
 }
 
 func (f *fakeProcs) Create(_ context.Context, r proc.Request) (proc.Proc, error) {
@@ -140,10 +148,20 @@ func (f *fakeProcs) Remove(ctx context.Context, id string, grace time.Duration) 
 	return nil
 }
 
-func (f *fakeProcs) Wait(ctx context.Context, id string) (proc.Proc, error) {
+func (f *fakeProcs) Wait(ctx context.Context, id string, is func(proc.Proc) bool) (proc.Proc, error) {
 	p, err := f.find(id)
 	if err != nil {
 		return proc.Proc{}, err
+	}
+	select {
+	case <-p.listens:
+		if now, err := f.Get(id); is(now) {
+			return now, err
+		}
+	case <-p.ended:
+		return f.Get(id)
+	case <-ctx.Done():
+		return proc.Proc{}, ctx.Err()
 	}
 	select {
 	case <-p.ended:

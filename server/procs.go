@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -123,14 +124,20 @@ func (s *Server) ending(c echo.Context) (id string, grace time.Duration, err err
 	return id, grace, s.allow(c, maxWait)
 }
 
-// waitProc answers 200 when the proc has ended, and 202 with the proc as it is
-// when it has not within the timeout.
+// waits are what can be waited for, by its name in the query.
+var waits = map[string]func(proc.Proc) bool{
+	"end":       proc.Proc.HasEnded,
+	"listening": proc.Proc.ListensOrEnded,
+}
+
+// waitProc answers 200 when the proc has ended, or listens where that is waited
+// for, and 202 with the proc as it is when it has not within the timeout.
 func (s *Server) waitProc(c echo.Context) error {
 	id, err := procID(c)
 	if err != nil {
 		return err
 	}
-	q, err := queryOf(c, "timeout")
+	q, err := queryOf(c, "for", "timeout")
 	if err != nil {
 		return err
 	}
@@ -138,28 +145,32 @@ func (s *Server) waitProc(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	is := waits[cmp.Or(q["for"], "end")]
+	if is == nil {
+		return &proc.FieldError{Field: "for", Detail: "must be end or listening"}
+	}
 	p, err := s.cfg.Procs.Get(id)
 	if err != nil {
 		return err
 	}
-	if !p.State.Ended() && timeout > 0 {
-		if p, err = s.wait(c, id, timeout); err != nil {
+	if !is(p) && timeout > 0 {
+		if p, err = s.wait(c, id, timeout, is); err != nil {
 			return err
 		}
 	}
-	if !p.State.Ended() {
+	if !is(p) {
 		return s.answer(c, http.StatusAccepted, shown(p))
 	}
 	return s.answer(c, http.StatusOK, shown(p))
 }
 
-func (s *Server) wait(c echo.Context, id string, timeout time.Duration) (proc.Proc, error) {
+func (s *Server) wait(c echo.Context, id string, timeout time.Duration, is func(proc.Proc) bool) (proc.Proc, error) {
 	if err := s.allow(c, timeout); err != nil {
 		return proc.Proc{}, err
 	}
 	ctx, cancel := s.until(c.Request().Context(), timeout)
 	defer cancel()
-	p, err := s.cfg.Procs.Wait(ctx, id)
+	p, err := s.cfg.Procs.Wait(ctx, id, is)
 	switch {
 	case err == nil:
 		return p, nil

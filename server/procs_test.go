@@ -99,6 +99,7 @@ func TestQueries(t *testing.T) {
 		{"DELETE", at + "?grace=2h", "grace"},
 		{"POST", at + "/stop?grace=soon", "grace"},
 		{"GET", at + "/wait?timeout=-5s", "timeout"},
+		{"GET", at + "/wait?for=ever", "for"},
 		{"GET", at + "/wait?timeout=99999999999h", "timeout"},
 		{"GET", at + "/logs?tail=-1", "tail"},
 		{"GET", at + "/logs?tail=9223372036854775808", "tail"},
@@ -143,8 +144,21 @@ func TestWait(t *testing.T) {
 			t.Errorf("%s: got %d %s", q, got.StatusCode, got.body)
 		}
 	}
+	at := "/v1/procs/" + p.ID + "/wait?timeout=1m"
+	if got := call(t, w.unix.URL, "GET", "/v1/procs/"+p.ID+"/wait?for=listening&timeout=10ms", ""); got.StatusCode != 202 || strings.Contains(got.body, `"listening"`) {
+		t.Errorf("got %d %s", got.StatusCode, got.body)
+	}
+	go w.procs.listen(p) // owner: this test, by the answer that it brings
+	for range 2 {
+		if got := call(t, w.unix.URL, "GET", at+"&for=listening", ""); got.StatusCode != 200 || !strings.Contains(got.body, `"listening":"`) {
+			t.Errorf("got %d %s", got.StatusCode, got.body)
+		}
+	}
+	if got := call(t, w.unix.URL, "GET", "/v1/procs/"+p.ID+"/wait?for=end&timeout=10ms", ""); got.StatusCode != 202 {
+		t.Errorf("got %d %s", got.StatusCode, got.body)
+	}
 	go w.procs.end(p, proc.Done) // owner: this test, by the answer that it brings
-	if got := call(t, w.unix.URL, "GET", "/v1/procs/"+p.ID+"/wait?timeout=1m", ""); got.StatusCode != 200 || !strings.Contains(got.body, `"done"`) {
+	if got := call(t, w.unix.URL, "GET", at, ""); got.StatusCode != 200 || !strings.Contains(got.body, `"done"`) {
 		t.Errorf("got %d %s", got.StatusCode, got.body)
 	}
 }

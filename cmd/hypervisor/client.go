@@ -182,10 +182,10 @@ func (c *client) get(ctx context.Context, id string) (p proc.Proc, err error) {
 	return p, err
 }
 
-// wait waits until the proc has ended.
-func (c *client) wait(ctx context.Context, id string) (p proc.Proc, err error) {
+// wait waits for the proc's end, or for it to be listening too.
+func (c *client) wait(ctx context.Context, id, what string) (p proc.Proc, err error) {
 	for {
-		status, err := c.call(ctx, http.MethodGet, "/v1/procs/"+url.PathEscape(id)+"/wait?timeout=60s", nil, &p)
+		status, err := c.call(ctx, http.MethodGet, "/v1/procs/"+url.PathEscape(id)+"/wait?timeout=60s&for="+what, nil, &p)
 		if err != nil || status == http.StatusOK {
 			return p, err
 		}

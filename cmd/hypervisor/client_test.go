@@ -33,6 +33,11 @@ func TestRun(t *testing.T) {
 		{[]string{"--app", "bad", "--", "exit0"}, 125, "", "app: must not be bad"},
 		{[]string{"--json", "--", "exit3"}, 3, `"exit_code": 3`, "out\n"},
 		{[]string{"--detach", "--json", "--", "wait"}, 0, `"state": "running"`, ""},
+		{[]string{"--detach", "--wait-listening", "--", "wait"}, 0, "-", ""},
+		{[]string{"--detach", "--wait-listening", "--json", "--", "wait"}, 0, `"listening": "2`, ""},
+		{[]string{"--detach", "--wait-listening", "--", "exit3"}, 125, "-", "ended instead of listening on port 10007: state fail: -\nits last output was:\n  out\n"},
+		{[]string{"--wait-listening", "--", "wait"}, 2, "", "only with --detach"},
+		{[]string{"--boot-timeout", "soon", "--", "wait"}, 2, "", "--boot-timeout"},
 		{nil, 2, "", "a command is needed"},
 		{[]string{"--shell", "x", "--", "exit0"}, 2, "", "--shell"},
 		{[]string{"--detach", "--rm", "--", "exit0"}, 2, "", "--rm"},
@@ -70,7 +75,7 @@ func TestRunSendsWhatItIsTold(t *testing.T) {
 	}
 	status, _, stderr := m.run(t.Context(), "run", "--callback", "http://h/", "--callback-secret-file", secret, "--rm", "--app", "blog", "--name", "web.1", "--image", "/i/x.tar.gz", "--env-file", file, "--env", "A=a,b=c",
 		"--memory", "512M", "--cpu", "1.5", "--pids", "64", "--cpu-weight", "50", "--io", "read_bps=10M,write_iops=200", "--io", "write_bps=1M,read_iops=9,weight=7",
-		"--rlimit", "nofile=4096", "--rlimit", "nproc=8,memlock=1M,fsize=1G", "--network", "none", "--template", "t", "exit0", "--app", "own")
+		"--rlimit", "nofile=4096", "--rlimit", "nproc=8,memlock=1M,fsize=1G", "--network", "none", "--template", "t", "--boot-timeout", "1m30s", "exit0", "--app", "own")
 	if status != 0 {
 		t.Fatalf("got %d %s", status, stderr)
 	}
@@ -81,7 +86,7 @@ func TestRunSendsWhatItIsTold(t *testing.T) {
 			Memory: 512 << 20, CPU: 1.5, Pids: 64, CPUWeight: 50,
 			IO:      isolate.IOLimits{Weight: 7, ReadBPS: 10 << 20, WriteBPS: 1 << 20, ReadIOPS: 9, WriteIOPS: 200},
 			Rlimits: isolate.ProcessLimits{Nofile: 4096, Nproc: 8, Memlock: 1 << 20, Fsize: 1 << 30},
-		}}
+		}, Supervision: proc.Supervision{BootTimeout: 90}}
 	if g, w := toJSON(t, got), toJSON(t, want); g != w {
 		t.Errorf("got  %s\nwant %s", g, w)
 	}
@@ -144,7 +149,7 @@ func TestVerbs(t *testing.T) {
 		stdout string // each of these, separated by |
 		stderr string
 	}{
-		{"ps", 0, "ID        APP    NAME|" + id[:8] + "  blog   web.1    running   10007  0s   [\"wait\"]|fail (3)|esc·[2J", ""},
+		{"ps", 0, "ID        APP    NAME|" + id[:8] + "  blog   web.1    running (listening)  10007  0s   [\"wait\"]|fail (3)|esc·[2J", ""},
 		{"ps --app blog --json", 0, `"procs": [|` + id, ""},
 		{"ps --quiet --state fail", 0, other + "\n", ""},
 		{"ps --state asleep", 1, "", "state: must be"},

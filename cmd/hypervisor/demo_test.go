@@ -11,26 +11,20 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// sampleServer is a sample app that answers 503 at first.
-func sampleServer(t *testing.T) (port int) {
-	var asked atomic.Int32
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if asked.Add(1) == 1 {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-	}))
+// sampleServer is a sample app that answers so.
+func sampleServer(t *testing.T, status int) (port int) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
 	t.Cleanup(srv.Close)
 	return srv.Listener.Addr().(*net.TCPAddr).Port
 }
 
 func TestDemo(t *testing.T) {
 	m := newMachine(t)
-	m.procs.port = sampleServer(t)
+	m.procs.port = sampleServer(t, http.StatusOK)
 	stop, stderr := m.start("demo", "--port", "0")
 	p := m.procs.List()[0]
 	if p.App != "sample" || p.Image != filepath.Join(m.dir, "demo", "sample.tar.gz") {
@@ -44,7 +38,7 @@ func TestDemo(t *testing.T) {
 // The standard output is the one line and nothing else.
 func TestDemoPrintsOneLine(t *testing.T) {
 	m := newMachine(t)
-	m.procs.port = sampleServer(t)
+	m.procs.port = sampleServer(t, http.StatusOK)
 	a, stdout, _ := m.app()
 	cfg := serveConfig{socket: filepath.Join(m.dir, "hypervisor.sock")}
 	m.serve()
@@ -60,11 +54,18 @@ func TestDemoFails(t *testing.T) {
 	m := newMachine(t)
 	m.serve()
 	c := newClient(clientConfig{socket: filepath.Join(m.dir, "hypervisor.sock")})
-	m.procs.made = make(chan string, 1)
-	go func() { m.run(t.Context(), "stop", <-m.procs.made) }() // owner: ends with the proc it stops
+	m.procs.port = sampleServer(t, http.StatusServiceUnavailable)
 	a, _, _ := m.app()
 	err := a.deploySample(t.Context(), c, t.TempDir())
-	if err == nil || !strings.Contains(err.Error(), "ended instead of answering") || !strings.Contains(err.Error(), "last output was:\n  out") {
+	if err == nil || !strings.Contains(err.Error(), "it answers 503 Service Unavailable\nits last output was:\n  out") {
+		t.Errorf("got %v", err)
+	}
+
+	m.procs.deaf = true
+	m.procs.made = make(chan string, 1)
+	go func() { m.run(t.Context(), "stop", <-m.procs.made) }() // owner: ends with the proc it stops
+	err = a.deploySample(t.Context(), c, t.TempDir())
+	if err == nil || !strings.Contains(err.Error(), "ended instead of listening on port") || !strings.Contains(err.Error(), "last output was:\n  out") {
 		t.Errorf("got %v", err)
 	}
 

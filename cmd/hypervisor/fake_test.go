@@ -27,6 +27,7 @@ type fakeProcs struct {
 	requests []proc.Request
 	closed   bool
 	port     int         // of every proc
+	deaf     bool        // no proc listens on it
 	made     chan string // gets the id of each proc, when not nil
 
 	callbacks []proc.Callback
@@ -52,6 +53,9 @@ func (f *fakeProcs) Create(_ context.Context, r proc.Request) (proc.Proc, error)
 	p := &fakeProc{ended: make(chan struct{}), Proc: proc.Proc{ID: uuid.NewString(), App: r.App, Name: r.Name, Image: r.Image, Command: r.Command,
 		State: proc.Running, Port: f.port, Created: time.Now()}}
 	p.Started = &p.Created
+	if !f.deaf {
+		p.Listening = &p.Created
+	}
 	p.lines = []proc.LogLine{line("stdout", "out"), line("stderr", "err"), {Stream: "stdout", Text: []byte("par"), Partial: true}, line("stdout", "tial \xff")}
 	f.procs = append(f.procs, p)
 	switch r.Command.Args()[0] {
@@ -146,10 +150,13 @@ func (f *fakeProcs) Remove(ctx context.Context, id string, grace time.Duration) 
 	return nil
 }
 
-func (f *fakeProcs) Wait(ctx context.Context, id string) (proc.Proc, error) {
+func (f *fakeProcs) Wait(ctx context.Context, id string, is func(proc.Proc) bool) (proc.Proc, error) {
 	p, err := f.find(id)
 	if err != nil {
 		return proc.Proc{}, err
+	}
+	if now, err := f.Get(id); is(now) {
+		return now, err
 	}
 	select {
 	case <-p.ended:

@@ -48,6 +48,8 @@ func stateCell(p proc.Proc) string {
 		return fmt.Sprintf("%s (%d in a row: %s)", p.State, p.InRow, cell(p.Last.Reason))
 	case p.State == proc.Running && p.Status != "":
 		return fmt.Sprintf("%s (%s)", p.State, p.Status)
+	case p.State == proc.Running && p.Listening != nil:
+		return string(p.State) + " (listening)"
 	case p.State == proc.Fail:
 		return string(p.State) + " (not started)"
 	}

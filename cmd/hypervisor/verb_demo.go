@@ -6,17 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gilliam/hypervisor/server/proc"
 )
-
-// demoStep is how long demo waits before it asks again.
-const demoStep = 25 * time.Millisecond
 
 func (a *app) demoVerb() *cobra.Command {
 	var cfg serveConfig
@@ -85,9 +80,12 @@ func (a *app) deploySample(ctx context.Context, c *client, dir string) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, a.readyTime, fmt.Errorf("the sample app did not answer within %v", a.readyTime))
 	defer cancel()
-	url, err := awaitAnswer(ctx, c, p.ID)
-	if err != nil {
-		return errors.Join(fmt.Errorf("deploy the sample app: %w", err), lastLines(ctx, c, p.ID))
+	if p, err = awaitListening(ctx, c, p.ID); err != nil {
+		return fmt.Errorf("deploy the sample app: %w", err)
+	}
+	url := fmt.Sprintf("http://127.0.0.1:%d/", p.Port)
+	if err := answers(ctx, url); err != nil {
+		return fmt.Errorf("deploy the sample app: %w", errors.Join(err, lastLines(ctx, c, p.ID)))
 	}
 	fmt.Fprintf(a.stdout, "ready: %s\n", url)
 	return nil
@@ -110,61 +108,21 @@ func removeSamples(ctx context.Context, c *client) error {
 	return nil
 }
 
-// awaitAnswer asks the proc's port again and again, until it answers with 200
-// or the proc has ended.
-func awaitAnswer(ctx context.Context, c *client, id string) (url string, err error) {
-	tick := time.NewTicker(demoStep)
-	defer tick.Stop()
-	for {
-		p, err := c.get(ctx, id)
-		switch {
-		case ctx.Err() != nil:
-			return "", context.Cause(ctx)
-		case err != nil:
-			return "", err
-		case p.State.Ended():
-			return "", fmt.Errorf("it ended instead of answering: state %s: %s", p.State, orDash(p.Reason))
-		case p.State == proc.Running && p.Port != 0:
-			url := fmt.Sprintf("http://127.0.0.1:%d/", p.Port)
-			if answers(ctx, url) {
-				return url, nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
-		case <-tick.C:
-		}
-	}
-}
-
-func answers(ctx context.Context, url string) bool {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
+// answers tells whether the web app at url does, which is not so when it says
+// anything but 200.
+func answers(ctx context.Context, url string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return false
+		return err
 	}
 	req.Close = true
 	res, err := http.DefaultTransport.RoundTrip(req) // no redirects
 	if err != nil {
-		return false
-	}
-	res.Body.Close()
-	return res.StatusCode == http.StatusOK
-}
-
-// lastLines is the end of a proc's output, as an error to print.
-func lastLines(ctx context.Context, c *client, id string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	var b strings.Builder
-	err := c.logs(ctx, id, logQuery{tail: 20}, func(l logLine) error {
-		fmt.Fprintf(&b, "\n  %s", l.bytes())
-		return nil
-	})
-	if err != nil || b.Len() == 0 {
 		return err
 	}
-	return fmt.Errorf("its last output was:%s", b.String())
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("it answers %s", res.Status)
+	}
+	return nil
 }

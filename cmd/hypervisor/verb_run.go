@@ -36,7 +36,7 @@ type runConfig struct {
 
 	callback, secretFile string
 
-	detach, remove, json, dryRun bool
+	detach, listening, remove, json, dryRun bool
 }
 
 func (a *app) runVerb() *cobra.Command {
@@ -46,13 +46,16 @@ func (a *app) runVerb() *cobra.Command {
 		Short: "Run one proc, with its output here and its exit status",
 		Long: `Run a command in a sandbox of its own. Its output comes out here, its exit
 status becomes ours, and Ctrl-C stops it. With an image it runs in /app, where
-the image is unpacked. After --detach it runs on by itself.
+the image is unpacked. After --detach it runs on by itself; with
+--wait-listening too, we end when a process of it listens on the port that it
+has in PORT.
 
 The status is 125 when the proc could not be made or was never executed.`,
 		Example: `  sudo hypervisor run -- /bin/echo hello
   sudo hypervisor run --shell 'env | sort; id'
   sudo hypervisor run --app blog --name web.1 --image https://example.com/blog.tar.gz \
-      --env DEBUG=1 --memory 512M --detach --shell './run --port $PORT'`,
+      --env DEBUG=1 --memory 512M --detach --shell './run --port $PORT'
+  sudo hypervisor run --detach --wait-listening --boot-timeout 30s --shell 'exec python3 -m http.server $PORT'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req, err := cfg.request(args)
 			if err != nil {
@@ -91,11 +94,13 @@ The status is 125 when the proc could not be made or was never executed.`,
 	add(f, &cfg.health.Start, "health-start", "", "DURATION", "in which it may fail its checks, until the first success (default 30s)", parseSeconds)
 	f.IntVar(&cfg.health.Retries, "health-retries", 0, "`N` failures in a row end it (default 3)")
 	add(f, &cfg.care.TTL, "ttl", "", "DURATION", "after which it is stopped (default never)", parseSeconds)
+	add(f, &cfg.care.BootTimeout, "boot-timeout", "", "DURATION", "from its start, in which it must listen on PORT (default it need not)", parseSeconds)
 	f.StringVar(&cfg.care.StopSignal, "stop-signal", "", "`SIGNAL` that asks it to end (default SIGTERM)")
 	add(f, &cfg.care.Grace, "grace", "", "DURATION", "from that signal to SIGKILL (default the daemon's)", parseSeconds)
 	f.StringVar(&cfg.callback, "callback", "", "`URL` that is told of every state of the proc")
 	f.StringVar(&cfg.secretFile, "callback-secret-file", "", "`FILE` of the secret that signs what --callback is told, mode 0600 (default the daemon's)")
 	f.BoolVarP(&cfg.detach, "detach", "d", false, "print the id and do not wait")
+	f.BoolVar(&cfg.listening, "wait-listening", false, "with --detach: wait until it listens on PORT; the status is 125 when it ends instead")
 	f.BoolVar(&cfg.dryRun, "dry-run", false, "print how it would be launched, every mount and limit, and launch nothing")
 	f.BoolVar(&cfg.remove, "rm", false, "remove the proc when it has ended")
 	f.BoolVar(&cfg.json, "json", false, "print the proc as JSON; its output goes to the standard error")
@@ -150,6 +155,9 @@ func (c *runConfig) request(args []string) (proc.Request, error) {
 	}
 	if c.detach && c.remove {
 		return req, usagef("--rm: not with --detach, which does not wait for the end")
+	}
+	if c.listening && !c.detach {
+		return req, usagef("--wait-listening: only with --detach")
 	}
 	if req.Name == "" {
 		req.Name = strings.ToLower(rand.Text()[:8])
@@ -206,11 +214,7 @@ func (a *app) runProc(ctx context.Context, cfg *runConfig, req proc.Request) err
 		return &exitError{exitNoProc, err}
 	}
 	if cfg.detach {
-		if cfg.json {
-			return a.printJSON(p)
-		}
-		fmt.Fprintln(a.stdout, p.ID)
-		return nil
+		return a.detached(ctx, c, cfg, p)
 	}
 
 	// Owned by runProc: runs when ctx ends, waited for below.
@@ -254,7 +258,7 @@ func (a *app) follow(ctx context.Context, c *client, id string, allToStderr bool
 	if err != nil {
 		return proc.Proc{}, err
 	}
-	return c.wait(ctx, id)
+	return c.wait(ctx, id, "end")
 }
 
 // printTo writes each line where the app wrote it.

@@ -81,6 +81,10 @@ type Config struct {
 	// OnPhase is told how long each phase of a launch took. Nil means no one.
 	OnPhase func(phase string, took time.Duration)
 
+	// OnListening is told how long after its start a proc listened on its port.
+	// Nil means no one.
+	OnListening func(took time.Duration)
+
 	// Log is where state changes are logged. Nil means nowhere.
 	Log *slog.Logger
 }

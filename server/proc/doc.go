@@ -4,7 +4,7 @@
 //
 //	m, err := proc.Open(proc.Config{StateDir: dir, Templates: t, Images: i, Layers: l, Engine: e})
 //	p, err := m.Create(ctx, proc.Request{App: "blog", Name: "web.1", Image: url, Command: proc.Shell("./run")})
-//	p, err = m.Wait(ctx, p.ID) // done or fail
+//	p, err = m.Wait(ctx, p.ID, proc.Proc.HasEnded) // done or fail
 //	err = m.Remove(ctx, p.ID, nil)
 //	err = m.Close(ctx)         // stops every proc
 //

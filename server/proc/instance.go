@@ -114,11 +114,16 @@ func (i *instance) snapshot() Proc {
 
 // wait returns the proc once its state is what is wanted, or ctx's error.
 func (i *instance) wait(ctx context.Context, want func(State) bool) (Proc, error) {
+	return i.waitFor(ctx, func(p Proc) bool { return want(p.State) })
+}
+
+// waitFor returns the proc once it is as it is wanted, or ctx's error.
+func (i *instance) waitFor(ctx context.Context, want func(Proc) bool) (Proc, error) {
 	for {
 		i.mu.Lock()
-		state, changed := i.r.Proc.State, i.changed
+		is, changed := want(i.r.Proc), i.changed
 		i.mu.Unlock()
-		if want(state) {
+		if is {
 			return i.snapshot(), nil
 		}
 		select {

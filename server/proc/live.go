@@ -146,6 +146,9 @@ func (i *instance) attend(box *isolate.Sandbox) func() {
 	ctx, cancel := context.WithCancel(i.m.life)
 	var all sync.WaitGroup
 	p := i.recorded().Proc
+	if p.Listening == nil {
+		all.Go(func() { i.watchListening(ctx, box) })
+	}
 	if p.Supervision.Health != nil {
 		all.Go(func() { i.watchHealth(ctx, box) })
 	}

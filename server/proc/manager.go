@@ -31,6 +31,7 @@ type Manager struct {
 	sink   *applog.Sink
 	host   string
 	bootID string
+	opened time.Time // when this Manager was
 
 	outbox *outbox.Outbox
 
@@ -71,6 +72,7 @@ func Open(cfg Config) (*Manager, error) {
 		log:    cfg.Log,
 		host:   cfg.Host,
 		bootID: bootID(),
+		opened: time.Now(),
 		procs:  make(map[string]*instance),
 		coming: make(map[string]bool),
 		ending: make(chan struct{}),
@@ -129,6 +131,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnPhase == nil {
 		c.OnPhase = func(string, time.Duration) {}
+	}
+	if c.OnListening == nil {
+		c.OnListening = func(time.Duration) {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -362,14 +367,14 @@ func (m *Manager) List() []Proc {
 	return procs
 }
 
-// Wait returns the proc when it has ended, or as it is when ctx ends, with
-// ctx's error.
-func (m *Manager) Wait(ctx context.Context, id string) (Proc, error) {
+// Wait returns the proc once it is as is says, which is asked at each change and
+// must do no more than look, or as it is when ctx ends, with ctx's error.
+func (m *Manager) Wait(ctx context.Context, id string, is func(Proc) bool) (Proc, error) {
 	i, err := m.get(id)
 	if err != nil {
 		return Proc{}, err
 	}
-	return i.wait(ctx, State.Ended)
+	return i.waitFor(ctx, is)
 }
 
 // Logs calls fn with the proc's lines, until the end of what opt asks for, and

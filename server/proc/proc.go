@@ -120,7 +120,8 @@ type Proc struct {
 	Changed   time.Time  `json:"changed,omitzero"` // to State
 	Started   *time.Time `json:"started,omitempty"`
 	Ended     *time.Time `json:"ended,omitempty"`
-	PID       int        `json:"pid,omitempty"` // of its PID 1, on the host, while running
+	Listening *time.Time `json:"listening,omitempty"` // since when it listens on its port, since it was last started
+	PID       int        `json:"pid,omitempty"`       // of its PID 1, on the host, while running
 
 	Status    string     `json:"health_status,omitempty"` // starting, healthy or unhealthy, while it runs and is checked
 	Restarts  int        `json:"restarts,omitempty"`      // how many there were
@@ -130,6 +131,12 @@ type Proc struct {
 
 	Callbacks *CallbackCounts `json:"callbacks,omitempty"` // told by [Manager.Get] alone
 }
+
+// HasEnded tells whether the proc's state is final.
+func (p Proc) HasEnded() bool { return p.State.Ended() }
+
+// ListensOrEnded tells whether the proc listens on its port, or never will.
+func (p Proc) ListensOrEnded() bool { return p.Listening != nil || p.State.Ended() }
 
 // Errors that a caller may branch on, with errors.Is.
 var (

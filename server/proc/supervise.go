@@ -40,6 +40,10 @@ type Supervision struct {
 	TTL        Seconds  `json:"ttl,omitempty"`         // it is stopped when it has run for so long; 0: never
 	StopSignal string   `json:"stop_signal,omitempty"` // what asks it to end; empty: SIGTERM
 	Grace      Seconds  `json:"grace,omitempty"`       // from the first of these to SIGKILL; 0: the hypervisor's
+
+	// BootTimeout is how long after its start it must listen on its port; it fails
+	// otherwise. 0: it need not, ever.
+	BootTimeout Seconds `json:"boot_timeout,omitempty"`
 }
 
 // maxSeconds bounds every duration of a request: ten years.
@@ -55,7 +59,7 @@ func (s Supervision) check() error {
 			return &FieldError{"restart.max", "must not be negative; 0 is no limit"}
 		}
 	}
-	for name, d := range map[string]Seconds{"ttl": s.TTL, "grace": s.Grace} {
+	for name, d := range map[string]Seconds{"ttl": s.TTL, "grace": s.Grace, "boot_timeout": s.BootTimeout} {
 		if d < 0 || d > maxSeconds || d != d {
 			return &FieldError{name, "must be a number of seconds from 0 to ten years"}
 		}
@@ -123,7 +127,7 @@ func (b Backoff) again(r *record, next State, now time.Time, jitter float64) boo
 func (p *Proc) restarting() {
 	p.Last = &End{At: *p.Ended, Reason: p.Reason, ExitCode: p.ExitCode, Signal: p.Signal, OOMKilled: p.OOMKilled}
 	p.Ended, p.Started, p.PID, p.ExitCode, p.Signal, p.OOMKilled = nil, nil, 0, nil, "", false
-	p.Status = ""
+	p.Status, p.Listening = "", nil
 }
 
 // giveUp says that a proc that failed was restarted often enough.

@@ -61,6 +61,7 @@ func TestSupervisionRefused(t *testing.T) {
 		"restart.max":     {Restart: &Restart{Policy: RestartAlways, Max: -1}},
 		"ttl":             {TTL: -1},
 		"grace":           {Grace: 1e12},
+		"boot_timeout":    {BootTimeout: -1},
 		"stop_signal":     {StopSignal: "TERM"},
 		"health:":         {Health: &Health{}},
 		"health: ":        {Health: &Health{TCP: true, HTTP: "/"}},
@@ -74,7 +75,7 @@ func TestSupervisionRefused(t *testing.T) {
 			t.Errorf("%+v: got %v, want %s", s, err, want)
 		}
 	}
-	good := Supervision{Restart: &Restart{Policy: RestartAlways, Max: 3}, TTL: 1.5, Grace: 60, StopSignal: "SIGINT", Health: &Health{Exec: []string{"true"}, Retries: 1}}
+	good := Supervision{Restart: &Restart{Policy: RestartAlways, Max: 3}, TTL: 1.5, Grace: 60, BootTimeout: 30, StopSignal: "SIGINT", Health: &Health{Exec: []string{"true"}, Retries: 1}}
 	if err := good.check(); err != nil {
 		t.Error(err)
 	}
