@@ -70,9 +70,7 @@ func TestNoOpenFilesLeft(t *testing.T) {
 	if a := soon(t, answered, "the answer"); a.status != http.StatusOK {
 		t.Errorf("got %s", a)
 	}
-	if !strings.Contains(d.log(), "accepted again") {
-		t.Error("it does not tell that it is well again")
-	}
+	testbed.Within(t, patience, "word that it is well again", func() bool { return strings.Contains(d.log(), "accepted again") })
 	if p := d.run(proc.Request{Command: proc.Shell("true")}); p.State != proc.Done {
 		t.Errorf("got %+v", p)
 	}

@@ -56,7 +56,7 @@ func raw(t *testing.T, network, addr, send string) string {
 // T45, T46, T52: what is not a well-behaved client.
 func TestRawConnections(t *testing.T) {
 	_, tcp, socket, stop := start(t, func(c *Config) {
-		c.timeouts.header, c.timeouts.body = 50*time.Millisecond, 50*time.Millisecond
+		c.timeouts.header, c.timeouts.body = 50*time.Millisecond, time.Second // in which a megabyte comes, on a busy machine too
 	})
 	head := "Host: localhost\r\nAuthorization: Bearer " + testToken + "\r\nConnection: close\r\n"
 	post := "POST /v1/procs HTTP/1.1\r\n" + head + "Content-Type: application/json\r\n"
