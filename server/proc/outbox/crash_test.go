@@ -187,7 +187,7 @@ func TestDamage(t *testing.T) {
 		"no such kind":     {a, slices.Concat(whole, recode(t, lines[1], func(l *line) { l.Kind = "new" })), all, true},
 		"another's event":  {a, slices.Concat(whole, recode(t, lines[1], func(l *line) { l.Event.Proc, l.Event.Seq = b_, 9 })), all, true},
 		"two boxes":        {a, slices.Concat(whole, lines[0]), all, true},
-		"an event again":   {a, slices.Concat(whole, lines[1]), all, false},
+		"an event again":   {a, slices.Concat(whole, lines[1], lines[4]), all, false},
 		"a bad secret":     {a, recode(t, lines[0], func(l *line) { l.Target.Secret = "short" }), nil, true},
 		"an unknown event": {a, slices.Concat(whole, recode(t, try, func(l *line) { l.Seq = 77 })), all, false},
 	} {
@@ -220,6 +220,29 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// What was told before a crash cut the file off is not told again.
+func TestTornAfterTold(t *testing.T) {
+	w, r := newWorld(t), newReceiver(t)
+	w.start()
+	w.append(a, r.url, 1, life...)
+	w.idle()
+	r.wants(t, told...)
+	w.close()
+	f, err := os.OpenFile(filepath.Join(w.cfg.Dir, a+".log"), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("0123"); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	w.open()
+	w.restart()
+	w.append(a, r.url, 4, "done") // as a start does
+	w.start()
+	r.wants(t)
+}
+
 // recode is a line, changed, with the right checksum.
 func recode(t *testing.T, text []byte, change func(*line)) []byte {
 	t.Helper()
@@ -246,6 +269,8 @@ func TestForeignFiles(t *testing.T) {
 		os.WriteFile(filepath.Join(w.cfg.Dir, ".new-x-1"), []byte("half"), 0o600),
 		os.MkdirAll(filepath.Join(w.cfg.Dir, a+".log", "full"), 0o700),
 		os.Symlink(victim, filepath.Join(w.cfg.Dir, b_+".log")),
+		os.WriteFile(filepath.Join(w.cfg.Dir, procName(3)+".log"), nil, 0o600),
+		os.Truncate(filepath.Join(w.cfg.Dir, procName(3)+".log"), maxFile+1), // a hole, and more than we would read
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -256,7 +281,7 @@ func TestForeignFiles(t *testing.T) {
 		t.Errorf("files: %q", got)
 	}
 	aside, err := os.ReadDir(w.cfg.SetAside)
-	if err != nil || len(aside) != 3 {
+	if err != nil || len(aside) != 4 {
 		t.Errorf("set aside: %v %v", aside, err)
 	}
 	w.append(a, "http://127.0.0.1:1/", 1, "init")
@@ -329,7 +354,7 @@ func readAndWrite(t *testing.T, b []byte) {
 	first.box.rebase(time.Unix(1e9, 0), time.Hour)
 	text, err := encode(first.box.lines()...)
 	if err != nil {
-		return // a time beyond what JSON holds
+		t.Fatalf("what was read cannot be written: %v", err)
 	}
 	second := parse(a+".log", a, text)
 	if second.box == nil || len(second.damage) > 0 || second.torn {

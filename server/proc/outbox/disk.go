@@ -140,8 +140,12 @@ func parse(name, proc string, content []byte) found {
 	case b.proc != proc:
 		return found{name: name, damage: append(damage, fmt.Errorf("it is the box of %q", b.proc))}
 	}
+	anew, err := encode(b.lines()...)
+	if err != nil {
+		return found{name: name, damage: append(damage, err)}
+	}
 	b.stale = torn || len(damage) > 0
-	b.size, b.base = len(content), len(content)
+	b.size, b.base = len(content), len(anew)
 	return found{name, b, damage, torn}
 }
 

@@ -73,7 +73,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.limits.perProc, 1000)
 	setDefault(&c.limits.all, 50_000)
 	setDefault(&c.limits.flights, 64)
-	setDefault(&c.limits.perHost, 4)
+	setDefault(&c.limits.perHost, 8)
 	setDefault(&c.limits.timeout, 10*time.Second) // the original's
 	setDefault(&c.limits.rewrite, 64<<10)
 	if c.Log == nil {

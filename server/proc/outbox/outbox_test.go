@@ -138,6 +138,18 @@ func TestClockJumps(t *testing.T) {
 			w.start()
 			w.advance(time.Hour)
 			r.wants(t, told...)
+
+			r.answers(status(http.StatusServiceUnavailable))
+			w.append(a, r.url, 5, "boot")
+			w.idle()
+			w.close()
+			w.clock.advance(jump)
+			w.open()
+			w.start()
+			for range 3 {
+				w.advance(24 * time.Hour)
+			}
+			w.lists(a + "-5 dead") // after a day of this clock, at the latest
 		})
 	}
 }
@@ -253,6 +265,9 @@ func TestGone(t *testing.T) {
 	w.advance(24 * time.Hour)
 	r.wants(t)
 	w.lists(a+"-1 dead", a+"-2 dead", a+"-3 dead", b_+"-1 dead")
+	if s := w.Stats(); s.GivenUp != 1 || s.Dead != 4 {
+		t.Errorf("got %+v", s)
+	}
 	for _, c := range w.List() {
 		if c.LastError != goneText {
 			t.Errorf("got %+v", c)
@@ -339,13 +354,22 @@ func TestRewrite(t *testing.T) {
 	r.answers(status(http.StatusInternalServerError))
 	w.append(a, r.url, 1, life...)
 	w.idle()
-	for range 200 {
+	grown := func(why string) {
+		t.Helper()
+		if st, err := os.Stat(filepath.Join(w.cfg.Dir, a+".log")); err != nil || st.Size() > 8000 {
+			t.Errorf("%s: got %d bytes, %v", why, st.Size(), err)
+		}
+	}
+	for range 100 {
 		w.advance(5 * time.Minute)
 	}
-	st, err := os.Stat(filepath.Join(w.cfg.Dir, a+".log"))
-	if err != nil || st.Size() > 8000 {
-		t.Errorf("got %d bytes, %v", st.Size(), err)
+	grown("100 attempts")
+	for range 100 {
+		w.restart()
+		w.start()
+		w.advance(5 * time.Minute)
 	}
+	grown("100 restarts")
 	if got := w.List(); got[0].Attempts != 201 {
 		t.Errorf("got %+v", got[0])
 	}
@@ -353,6 +377,21 @@ func TestRewrite(t *testing.T) {
 	w.restart()
 	if toJSON(t, w.List()) != toJSON(t, before) {
 		t.Errorf("got %s, want %s", toJSON(t, w.List()), toJSON(t, before))
+	}
+	r.answers(nil)
+	r.take()
+	w.start()
+	w.advance(5 * time.Minute)
+	r.wants(t, told...)
+	for seq := uint64(5); seq <= 60; seq++ { // each told at once, so that files are written anew with nothing in them
+		w.append(a, r.url, seq, "boot")
+		w.idle()
+		w.restart()
+		w.append(a, r.url, seq, "boot") // as a start does
+		w.start()
+		if got := r.take(); len(got) != 1 {
+			t.Fatalf("told %q, want one event", got)
+		}
 	}
 }
 
@@ -394,6 +433,45 @@ func TestBounds(t *testing.T) {
 	before := w.listed()
 	w.restart()
 	w.lists(before...)
+	w.append(procName(3), r.url, 1, "s")
+	if got := w.listed(); len(got) != 5 || !slices.Contains(got, procName(3)+"-1 pending") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A proc that is gone leaves no file when the last of its events has made room.
+func TestBoundsOfOrphans(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.limits.all = 1 })
+	w.append(a, "http://127.0.0.1:1/", 1, "init")
+	w.Forget(a)
+	w.append(b_, "http://127.0.0.1:1/", 1, "init")
+	w.lists(b_ + "-1 pending")
+	if got := w.files(); !slices.Equal(got, []string{b_ + ".log"}) {
+		t.Errorf("files: %q", got)
+	}
+}
+
+// What an operator was told is done outlasts a power cut.
+func TestRetryIsDurable(t *testing.T) {
+	disk := &mortal{left: 1 << 20, power: true, synced: map[string]int64{}}
+	w, r := newWorld(t, func(c *Config) { disk.folder = folder(c.Dir); c.disk = disk }), newReceiver(t)
+	w.start()
+	r.answers(status(http.StatusGone))
+	w.append(a, r.url, 1, "init", "boot")
+	w.idle()
+	r.answers(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	if err := w.Remove(a + "-2"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Retry(a + "-1"); err != nil {
+		t.Fatal(err)
+	}
+	disk.left = 1 // the power fails with the next byte
+	w.Append(Target{URL: r.url}, event(a, 3, "running"))
+	w.close()
+	w.cfg.disk = nil
+	w.open()
+	w.lists(a + "-1 pending")
 }
 
 // While the disk takes nothing, events are told from memory; when it does again,

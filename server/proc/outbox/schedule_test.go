@@ -69,6 +69,36 @@ func TestShares(t *testing.T) {
 	}
 }
 
+// Who was called in and then has nothing to send yet leaves its place to the
+// next that stands aside.
+func TestPlaceIsPassedOn(t *testing.T) {
+	now := time.Unix(1000, 0)
+	ago := func(seconds int) time.Time { return now.Add(-time.Duration(seconds) * time.Second) }
+	for name, rest := range map[string][]time.Time{"nothing": nil, "nothing yet": {now.Add(time.Minute)}} {
+		s := newSchedule(2, 1)
+		first, second, third := boxWith("h", ago(10)), boxWith("h", append([]time.Time{ago(9)}, rest...)...), boxWith("h", ago(8))
+		other, urgent := boxWith("g", ago(7)), boxWith("f", ago(20))
+		for _, b := range []*box{first, second, third, other} {
+			s.place(b)
+		}
+		got := []*box{s.next(now), s.next(now)} // first and other; second and third stand aside
+		s.place(urgent)
+		first.entries = nil
+		s.done(first) // calls second in
+		got = append(got, s.next(now))
+		second.entries = second.entries[1:]
+		s.place(second)
+		other.entries = nil
+		s.done(other)
+		got = append(got, s.next(now))
+		for n, want := range []*box{first, other, urgent, third} {
+			if got[n] != want {
+				t.Errorf("%s: number %d is %+v, want %+v", name, n, got[n], want)
+			}
+		}
+	}
+}
+
 // Whatever happens in whatever order, the bounds are kept, everything due is
 // sent as soon as there is room, and nothing before its time.
 func TestScheduleAtRandom(t *testing.T) {
@@ -81,10 +111,11 @@ func TestScheduleAtRandom(t *testing.T) {
 
 func scheduleAtRandom(r *rand.Rand) error {
 	s := newSchedule(1+r.IntN(6), 1+r.IntN(3))
+	hosts := 1 + r.IntN(5)
 	now := time.Unix(1000, 0)
 	var boxes, flying []*box
 	for range 30 {
-		b := boxWith(fmt.Sprint("host", r.IntN(5)))
+		b := boxWith(fmt.Sprint("host", r.IntN(hosts)))
 		boxes = append(boxes, b)
 	}
 	for range 500 {
