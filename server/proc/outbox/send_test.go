@@ -214,6 +214,24 @@ func TestClose(t *testing.T) {
 	r.wants(t)
 }
 
+// An answer without end is taken for its status, and not read to its end.
+func TestEndlessAnswer(t *testing.T) {
+	w, r := newWorld(t), newReceiver(t)
+	r.answers(func(w http.ResponseWriter, _ *http.Request) {
+		for text := make([]byte, 64<<10); ; {
+			if _, err := w.Write(text); err != nil {
+				return
+			}
+		}
+	})
+	w.start()
+	w.append(a, r.url, 1, life...)
+	w.idle()
+	if s := w.Stats(); s.Delivered != 4 || s.Failed != 0 {
+		t.Errorf("got %+v", s)
+	}
+}
+
 // A timeout is told as one.
 func TestTimeout(t *testing.T) {
 	w, r := newWorld(t, func(c *Config) { c.limits.timeout = 10 * time.Millisecond }), newReceiver(t)
