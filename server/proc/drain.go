@@ -17,7 +17,7 @@ func (m *Manager) Drain(ctx context.Context) error {
 		}
 	}
 	for _, p := range procs {
-		if _, err := m.Wait(ctx, p.ID); ctx.Err() != nil {
+		if _, err := m.Wait(ctx, p.ID, Proc.HasEnded); ctx.Err() != nil {
 			return err
 		}
 	}
