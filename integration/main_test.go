@@ -20,6 +20,13 @@ var hypervisor = flag.String("hypervisor", "", "test this hypervisor `binary` in
 var builds string
 
 func TestMain(m *testing.M) {
+	if fault := os.Getenv(faultKey); fault != "" {
+		if err := launchUnderFault(fault); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	flag.Parse()
 	os.Exit(run(m))
 }

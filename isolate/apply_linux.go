@@ -69,7 +69,7 @@ func (b *builder) do(step Step) error {
 func (b *builder) mountRoot(s MountRoot) error {
 	at, err := unix.Open(b.at, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return &os.PathError{Op: "open", Path: b.at, Err: err}
 	}
 	defer unix.Close(at)
 	lower, err := cloneMount(unix.AT_FDCWD, s.Lower, ReadOnly, b.userns)
