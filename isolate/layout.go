@@ -38,7 +38,7 @@ var devLinks = []Symlink{
 // maskedProc are Docker's masked paths, systemd-nspawn's, and what else tells
 // of the host.
 var maskedProc = []string{
-	"/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/config.gz", "/proc/dynamic_debug", "/proc/fb", "/proc/interrupts", "/proc/iomem",
+	"/proc/acpi", "/proc/apm", "/proc/asound", "/proc/cmdline", "/proc/config.gz", "/proc/dynamic_debug", "/proc/fb", "/proc/interrupts", "/proc/iomem",
 	"/proc/kallsyms", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/modules", "/proc/pressure",
 	"/proc/sched_debug", "/proc/schedstat",
 	"/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
@@ -70,10 +70,10 @@ func planSteps(s Spec, h Host) []Step {
 	steps = append(steps,
 		Mkdir{"/dev/pts"}, Mkdir{"/dev/shm"}, Mkdir{"/dev/mqueue"},
 		Mount{"devpts", "/dev/pts", []string{"mode=620", "ptmxmode=666", fmt.Sprintf("gid=%d", s.IDs.Base+ttyGroup), maxTerminals}, NoSuid | NoExec},
-		Mount{"tmpfs", "/dev/shm", []string{"mode=1777", "size=64m"}, NoSuid | NoDev | NoExec},
+		Mount{"tmpfs", "/dev/shm", scratch(64 << 20), NoSuid | NoDev | NoExec},
 		Mount{"mqueue", "/dev/mqueue", nil, NoSuid | NoDev | NoExec},
 		Protect{"/dev", ReadOnly},
-		Mount{"tmpfs", "/tmp", []string{"mode=1777", fmt.Sprintf("size=%d", s.Limits.Memory/2&^(wholePages-1))}, NoSuid | NoDev},
+		Mount{"tmpfs", "/tmp", scratch(s.Limits.Memory / 2), NoSuid | NoDev},
 		Mount{"sysfs", "/sys", nil, ReadOnly | NoSuid | NoDev | NoExec},
 	)
 	for _, path := range slices.Concat(maskedSys, h.Thermal) {
@@ -83,6 +83,13 @@ func planSteps(s Spec, h Host) []Step {
 		steps = append(steps, BindStep{b, ReadOnly | NoSuid | NoDev})
 	}
 	return steps
+}
+
+// scratch are the options of a file system in memory for everyone. It has a file
+// for each page of 4 KiB: files are kernel memory, which is the sandbox's too.
+func scratch(size int64) []string {
+	size &^= wholePages - 1
+	return []string{"mode=1777", fmt.Sprintf("size=%d", size), fmt.Sprintf("nr_inodes=%d", size/4096)}
 }
 
 // wholePages divides what is whole pages on every kernel, which rounds sizes up to

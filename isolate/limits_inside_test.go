@@ -165,6 +165,24 @@ func TestCPUWeight(t *testing.T) {
 	}
 }
 
+// File systems in memory have a limit of files, which are kernel memory.
+func TestFilesInMemory(t *testing.T) {
+	s := spec(t, "/usr/bin/python3", "-c", `
+import itertools
+try:
+    for n in itertools.count():
+        open("/tmp/%d" % n, "w").close()
+except OSError as e:
+    print(n, e.strerror)`)
+	s.Limits.Memory = 64 << 20
+	r, err := launch(t, testbed.Engine(t), s)
+	must(t, err)
+	text, _ := r.finish(t)
+	if want := "8191 No space left on device\n"; text != want { // and the root's own inode
+		t.Errorf("got %q, want %q", text, want)
+	}
+}
+
 // What is asked for is what each process has.
 func TestRlimitsAsked(t *testing.T) {
 	s := spec(t, sh(`for r in n l u; do ulimit -S$r; ulimit -H$r; done; ulimit -n 65 2>/dev/null && echo raised
