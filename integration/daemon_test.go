@@ -67,6 +67,7 @@ type daemon struct {
 
 	// errorsExpected is for a test that gives the daemon a reason to log some.
 	errorsExpected bool
+	bugsExpected   bool
 }
 
 // serve starts a daemon that may fetch from this machine. Its end, and that

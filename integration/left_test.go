@@ -122,7 +122,7 @@ func (d *daemon) noErrors() {
 	d.tb.Helper()
 	log := d.log()
 	for line := range strings.Lines(log) {
-		if strings.Contains(line, "bug: ") || strings.Contains(line, `"level":"ERROR"`) && !d.errorsExpected {
+		if strings.Contains(line, "bug: ") && !d.bugsExpected || strings.Contains(line, `"level":"ERROR"`) && !d.errorsExpected {
 			d.tb.Errorf("the daemon logged %s", line)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"syscall"
 
 	"github.com/labstack/echo/v4"
 
@@ -29,6 +30,9 @@ var statuses = []row{
 	{proc.ErrNoCallback, http.StatusNotFound, "no-callback"},
 	{proc.ErrCallbackPending, http.StatusConflict, "callback-pending"},
 	{proc.ErrNotRunning, http.StatusConflict, "not-running"},
+	{syscall.ENOSPC, http.StatusInsufficientStorage, "no-space"},
+	{syscall.EDQUOT, http.StatusInsufficientStorage, "no-space"},
+	{syscall.EROFS, http.StatusInsufficientStorage, "read-only"},
 	{proc.ErrDraining, http.StatusServiceUnavailable, "draining"},
 	{proc.ErrClosed, http.StatusServiceUnavailable, "shutting-down"},
 	{ErrUnauthorized, http.StatusUnauthorized, "unauthorized"},

@@ -64,7 +64,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 		Policy: cfg.policy, BasePort: cfg.basePort, MaxProcs: cfg.maxProcs, LogSink: cfg.logSink, Grace: cfg.grace, KeepEnded: cfg.keepEnded,
 		StopOnExit: cfg.stopOnExit, Restarts: cfg.restarts, LogSegment: cfg.logSize, LogRate: cfg.logRate,
 		Client: callbacks, CallbackSecrets: secrets, CallbackGiveUp: cfg.callbackGiveUp, CallbackBackoff: cfg.callbackBackoff,
-		OnPhase: m.ObservePhase, OnListening: m.ObserveListening, Log: log,
+		OnPhase: m.ObservePhase, CountPanic: m.CountPanic, OnListening: m.ObserveListening, Log: log,
 	})
 	if err != nil {
 		return nil, err

@@ -7,10 +7,16 @@ import (
 	"syscall"
 )
 
-var armed = os.Getenv("GILLIAM_FAILPOINT")
+var (
+	armed  = os.Getenv("GILLIAM_FAILPOINT")
+	faulty = os.Getenv("GILLIAM_PANIC")
+)
 
-// Hit kills the process if it is to be killed here.
+// Hit kills the process if it is to be killed here, and panics if it is to panic.
 func Hit(name string) {
+	if name == faulty {
+		panic("failpoint " + name)
+	}
 	if name != armed {
 		return
 	}

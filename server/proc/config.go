@@ -85,6 +85,9 @@ type Config struct {
 	// Nil means no one.
 	OnListening func(took time.Duration)
 
+	// CountPanic is told where a panic was caught. Nil means no one.
+	CountPanic func(where string)
+
 	// Log is where state changes are logged. Nil means nowhere.
 	Log *slog.Logger
 }

@@ -28,7 +28,13 @@ var errLeft = errors.New("the hypervisor ends")
 func (i *instance) live() {
 	defer i.cancelBoot()
 	for {
-		exit, err := i.run()
+		var exit isolate.Exit
+		var err error
+		if p := i.m.guard.Run("proc", func() { exit, err = i.run() }, "proc", i.recorded().Proc.ID); p != nil {
+			err = p // whatever runs is ended with what it holds
+		} else {
+			i.m.guard.Report("launch", err, "proc", i.recorded().Proc.ID)
+		}
 		if errors.Is(err, errLeft) {
 			i.log.Debug("left to the next hypervisor")
 			return
@@ -79,7 +85,7 @@ func (i *instance) restarts(next State, set func(*record)) bool {
 
 // pause waits for the time of the restart, and boots then.
 func (i *instance) pause() error {
-	timer := time.NewTimer(time.Until(*i.recorded().Proc.NextStart))
+	timer := time.NewTimer(due(*i.recorded().Proc.NextStart, time.Now(), i.m.cfg.Restarts.Most))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -147,17 +153,18 @@ func (i *instance) attend(box *isolate.Sandbox) func() {
 	var all sync.WaitGroup
 	p := i.recorded().Proc
 	if p.Listening == nil {
-		all.Go(func() { i.watchListening(ctx, box) })
+		all.Go(i.m.guarded(func() { i.watchListening(ctx, box) }))
 	}
 	if p.Supervision.Health != nil {
-		all.Go(func() { i.watchHealth(ctx, box) })
+		all.Go(i.m.guarded(func() { i.watchHealth(ctx, box) }))
 	}
 	if p.TTL > 0 {
-		all.Go(func() {
-			if i.sleepUntil(ctx.Done(), p.Created.Add(p.TTL.Duration())) {
-				i.m.stop(i, stop{Grace: -1, Why: fmt.Sprintf("its ttl of %v is over", p.TTL.Duration())})
+		all.Go(i.m.guarded(func() {
+			ttl := p.TTL.Duration()
+			if i.sleep(ctx.Done(), due(p.Created.Add(ttl), time.Now(), ttl)) {
+				i.m.stop(i, stop{Grace: -1, Why: fmt.Sprintf("its ttl of %v is over", ttl)})
 			}
-		})
+		}))
 	}
 	return func() {
 		cancel()
@@ -170,7 +177,7 @@ func (i *instance) fail(why error) {
 	i.mu.Lock()
 	i.failed = why
 	i.mu.Unlock()
-	i.m.background.Go(func() { i.terminate(i.grace(-1)) })
+	i.m.background.Go(i.m.guarded(func() { i.terminate(i.grace(-1)) }))
 }
 
 // start provisions the proc and launches its sandbox.

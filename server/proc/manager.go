@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/isolate/safely"
 	"github.com/gilliam/hypervisor/server/proc/applog"
 	"github.com/gilliam/hypervisor/server/proc/lease"
 	"github.com/gilliam/hypervisor/server/proc/outbox"
@@ -41,6 +42,8 @@ type Manager struct {
 	leave      context.CancelFunc
 	leaving    <-chan struct{} // life's
 	background sync.WaitGroup  // procs' lives and stops
+
+	guard safely.Guard
 
 	ending    chan struct{} // closed when Close begins
 	endingNow sync.Once
@@ -76,6 +79,7 @@ func Open(cfg Config) (*Manager, error) {
 		procs:  make(map[string]*instance),
 		coming: make(map[string]bool),
 		ending: make(chan struct{}),
+		guard:  safely.Guard{Log: cfg.Log, Count: cfg.CountPanic},
 		counts: Counts{
 			Launches:   map[string]uint64{"running": 0, "fail": 0},
 			LogDropped: map[string]uint64{},
@@ -411,6 +415,12 @@ func (m *Manager) Usage(id string) (isolate.Usage, error) {
 		return isolate.Usage{}, isolate.ErrEnded
 	}
 	return box.Usage()
+}
+
+// guarded is f for a goroutine of its own: a panic in it is logged and counted, and
+// ends nothing else.
+func (m *Manager) guarded(f func()) func() {
+	return func() { m.guard.Run("proc", f) }
 }
 
 // isLeaving tells whether procs are being left to the next hypervisor.

@@ -29,14 +29,14 @@ func (m *Manager) recover() error {
 	}
 	var adopting sync.WaitGroup
 	for _, i := range live {
-		adopting.Go(i.adopt)
+		adopting.Go(m.guarded(i.adopt))
 	}
 	adopting.Wait()
 	if err := m.removeOrphans(live); err != nil {
 		return err
 	}
 	// Owned by the Manager: ends with it; Close waits for it.
-	m.background.Go(m.keepLedger)
+	m.background.Go(m.guarded(m.keepLedger))
 	for _, i := range live {
 		// Owned by the Manager: ends when the proc has; Close waits for it.
 		m.background.Go(func() {
@@ -45,8 +45,8 @@ func (m *Manager) recover() error {
 		})
 		if s := i.recorded().Stop; s != nil {
 			i.cancelBoot()
-			left := min(s.Grace, time.Until(s.At.Add(s.Grace))) // the clock may have been set back
-			m.background.Go(func() { i.terminate(max(0, left)) })
+			left := due(s.At.Add(s.Grace), time.Now(), s.Grace)
+			m.background.Go(m.guarded(func() { i.terminate(left) }))
 		}
 	}
 	return nil

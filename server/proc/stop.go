@@ -56,7 +56,7 @@ func (m *Manager) stop(i *instance, wanted stop) bool {
 	i.cancelBoot()
 	// Owned by the Manager: ends with the proc. Close waits for it; the proc's
 	// own life, which has not ended, keeps that wait from being over already.
-	m.background.Go(func() { i.terminate(wanted.Grace) })
+	m.background.Go(m.guarded(func() { i.terminate(wanted.Grace) }))
 	return true
 }
 
@@ -117,7 +117,12 @@ func (i *instance) terminate(grace time.Duration) {
 // sleepUntil tells whether the time came before done, and before the proc is left
 // to the next hypervisor.
 func (i *instance) sleepUntil(done <-chan struct{}, t time.Time) bool {
-	timer := time.NewTimer(time.Until(t))
+	return i.sleep(done, time.Until(t))
+}
+
+// sleep is sleepUntil with how long to wait.
+func (i *instance) sleep(done <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-done:

@@ -95,6 +95,12 @@ func (b Backoff) wait(n int, r float64) time.Duration {
 	return d/2 + time.Duration(r*float64(d/2))
 }
 
+// due is how long it is until a moment that was recorded, and at most as long as
+// it was when it was recorded: the clock may have been set back since.
+func due(at, now time.Time, most time.Duration) time.Duration {
+	return max(0, min(at.Sub(now), most))
+}
+
 // An End is how a proc ended before it was started again.
 type End struct {
 	At        time.Time `json:"at"`

@@ -105,3 +105,21 @@ func TestVerdict(t *testing.T) {
 		}
 	}
 }
+
+// However the clock is set, nothing is waited for longer than it was meant to be.
+func TestDue(t *testing.T) {
+	at := time.Unix(1000, 0)
+	for name, c := range map[string]struct {
+		now  time.Time
+		want time.Duration
+	}{
+		"in time":               {at.Add(-3 * time.Second), 3 * time.Second},
+		"late":                  {at.Add(time.Hour), 0},
+		"the clock set back":    {at.Add(-24 * time.Hour), 10 * time.Second},
+		"the clock set to 1970": {time.Unix(0, 0), 10 * time.Second},
+	} {
+		if got := due(at, c.now, 10*time.Second); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}
