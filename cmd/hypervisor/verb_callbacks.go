@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -81,7 +80,7 @@ arrives after those that went on without it, which its sequence number shows.`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := newClient(cfg)
-			return eachCallback(args, func(id string) error {
+			return forEach(args, func(id string) error {
 				var cb proc.Callback
 				_, err := c.call(cmd.Context(), http.MethodPost, "/v1/callbacks/"+url.PathEscape(id)+"/retry", nil, &cb)
 				switch {
@@ -110,7 +109,7 @@ func (a *app) callbacksRmVerb() *cobra.Command {
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := newClient(cfg)
-			return eachCallback(args, func(id string) error {
+			return forEach(args, func(id string) error {
 				if _, err := c.call(cmd.Context(), http.MethodDelete, "/v1/callbacks/"+url.PathEscape(id), nil, nil); err != nil {
 					return err
 				}
@@ -121,18 +120,6 @@ func (a *app) callbacksRmVerb() *cobra.Command {
 	}
 	cfg.flags(cmd.Flags())
 	return cmd
-}
-
-// eachCallback does something to every callback that is named, and goes on
-// after an error.
-func eachCallback(ids []string, do func(id string) error) error {
-	var errs []error
-	for _, id := range ids {
-		if err := do(id); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", id, err))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // callbacks lists those that were not delivered.

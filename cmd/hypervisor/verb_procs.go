@@ -110,13 +110,21 @@ func pick(procs []proc.Proc, what string) (string, error) {
 
 // each does something to every proc that is named, and goes on after an error.
 func (c *client) each(ctx context.Context, names []string, do func(id string) error) error {
+	return forEach(names, func(name string) error {
+		id, err := c.find(ctx, name)
+		if err != nil {
+			return err
+		}
+		return do(id)
+	})
+}
+
+// forEach does something to everything that is named, and goes on after an
+// error.
+func forEach(names []string, do func(name string) error) error {
 	var errs []error
 	for _, name := range names {
-		id, err := c.find(ctx, name)
-		if err == nil {
-			err = do(id)
-		}
-		if err != nil {
+		if err := do(name); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}
 	}
