@@ -63,6 +63,7 @@ type crash struct {
 	*daemon
 	t        *testing.T
 	request  proc.Request
+	receiver *mailbox
 	id       string // once a POST was answered
 	port     int
 	deleting bool
@@ -70,8 +71,8 @@ type crash struct {
 
 // The daemon is killed at every step at which it makes, records, gives back or
 // asks for something. Whatever it had told a client is so after the next start,
-// the program was started as often as it should be, and when the proc is removed
-// nothing is left.
+// the program was started as often as it should be, its receiver was told of every
+// state, and when the proc is removed nothing is left.
 func TestCrashMatrix(t *testing.T) {
 	binary, err := crashable()
 	must(t, err)
@@ -90,8 +91,9 @@ func TestCrashMatrix(t *testing.T) {
 			d := newDaemon(t, t.TempDir(), portRange(), "--allow-net", "127.0.0.0/8", "--run-dir", runDir, "--restart-wait", "10ms", "--grace", "5s")
 			d.binary, d.env = binary, []string{"GILLIAM_FAILPOINT=" + point}
 			d.start()
-			c := &crash{daemon: d, t: t}
+			c := &crash{daemon: d, t: t, receiver: newMailbox(t)}
 			for _, c.request = range []proc.Request{lives, fails} {
+				c.request.Callback = c.receiver.url()
 				if c.journey(); c.dead() {
 					break
 				}
@@ -105,6 +107,7 @@ func TestCrashMatrix(t *testing.T) {
 			d.env = nil
 			d.start()
 			fmt.Fprintf(&table, "%-28s %-6s %s\n", point, c.request.Name, c.aftermath())
+			c.toldAll()
 			d.stop()
 			if _, err := os.Stat(runDir); !os.IsNotExist(err) {
 				left, _ := filepath.Glob(runDir + "/*/*")
@@ -121,6 +124,24 @@ func (c *crash) dead() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// toldAll checks that the receiver has heard of all procs that there were, now that
+// they are gone, from their first state to their last.
+func (c *crash) toldAll() {
+	c.t.Helper()
+	c.allTold()
+	heard := map[string]bool{c.id: true}
+	for _, d := range c.receiver.taken() {
+		heard[d.proc] = true
+	}
+	delete(heard, "") // the POST was not answered
+	for id := range heard {
+		states := c.receiver.states(c.t, id)
+		if len(states) < 3 || states[0] != "init" || !proc.State(states[len(states)-1]).Ended() {
+			c.t.Errorf("proc %s: told %q", id, states)
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func (m *Manager) openOutbox() (err error) {
 	m.outbox, err = outbox.Open(outbox.Config{
 		Dir: filepath.Join(m.cfg.StateDir, "outbox"), SetAside: m.asideDir(),
 		Client: m.cfg.Client, Secrets: m.cfg.CallbackSecrets, GiveUpAfter: m.cfg.CallbackGiveUp, MaxBackoff: m.cfg.CallbackBackoff,
-		Log: m.log,
+		Log: m.log, Guard: m.guard,
 	})
 	return err
 }

@@ -1,22 +1,12 @@
 package outbox
 
+import "github.com/gilliam/hypervisor/isolate/failpoint"
+
 // write makes changes of a box: on disk, then in memory. Callers hold b.w. When
 // the disk fails the changes are made in memory alone, and the next one writes
 // the whole file.
 func (o *Outbox) write(b *box, sync bool, lines ...line) error {
-	text, err := encode(lines...)
-	if err != nil {
-		return err
-	}
-	o.mu.Lock()
-	anew := b.stale || b.size-b.base > max(o.cfg.limits.rewrite, b.base)
-	if anew {
-		var whole []byte
-		if whole, err = encode(b.lines()...); err == nil {
-			text = append(whole, text...)
-		}
-	}
-	o.mu.Unlock()
+	text, anew, err := o.text(b, lines)
 	switch {
 	case err != nil:
 	case anew:
@@ -49,6 +39,19 @@ func (o *Outbox) write(b *box, sync bool, lines ...line) error {
 	o.plan.place(b)
 	o.dispatch()
 	return err
+}
+
+// text is what is written to a box's file to make changes of it: the changes, or
+// the whole file anew.
+func (o *Outbox) text(b *box, changes []line) (text []byte, anew bool, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	anew = b.stale || b.size-b.base > max(o.cfg.limits.rewrite, b.base)
+	if anew {
+		changes = append(b.lines(), changes...)
+	}
+	text, err = encode(changes...)
+	return text, anew, err
 }
 
 // makeRoom removes the event that is least worth keeping when there are too
@@ -110,6 +113,7 @@ func (o *Outbox) sweep(b *box) {
 	}
 	delete(o.boxes, b.proc)
 	o.mu.Unlock()
+	failpoint.Hit("outbox.emptied")
 	if err := o.disk.remove(fileOf(b.proc)); err != nil {
 		o.cfg.Log.Warn("remove callbacks of a proc that is gone", "proc", b.proc, "err", err)
 	}

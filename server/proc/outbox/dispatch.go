@@ -3,6 +3,8 @@ package outbox
 import (
 	"context"
 	"log/slog"
+
+	"github.com/gilliam/hypervisor/isolate/failpoint"
 )
 
 // Start begins to send. Known tells whether there is a proc of that id; of one
@@ -38,7 +40,9 @@ func (o *Outbox) dispatch() {
 		l := letter{b.head().event, b.target}
 		// Owned by the Outbox: ends with the answer, or after the timeout;
 		// Close waits for it.
-		o.flights.Go(func() { o.attempt(b, l) })
+		o.flights.Go(func() {
+			o.cfg.Guard.Run("callback", func() { o.attempt(b, l) }, "proc", b.proc)
+		})
 	}
 	if o.timer != nil {
 		o.timer()
@@ -86,7 +90,10 @@ func (o *Outbox) Close(ctx context.Context) {
 // attempt sends the first event of a box, which next gave, and writes down what
 // became of it.
 func (o *Outbox) attempt(b *box, l letter) {
-	r := o.send(l)
+	var r result
+	if p := o.cfg.Guard.Run("callback", func() { r = o.send(l) }, "proc", b.proc); p != nil {
+		r = result{err: p.Error()}
+	}
 	b.w.Lock()
 	defer b.w.Unlock()
 	if r.err == "" || o.ctx.Err() == nil { // that we end is no failure of the receiver
@@ -101,19 +108,10 @@ func (o *Outbox) attempt(b *box, l letter) {
 
 // settle makes the change that follows from an attempt.
 func (o *Outbox) settle(b *box, event Event, r result) {
-	o.mu.Lock()
-	at, found := b.find(event.Seq)
+	change, attempts, found := o.judge(b, event, r)
 	if !found { // dropped meanwhile
-		o.mu.Unlock()
 		return
 	}
-	e := b.entries[at]
-	change := e.after(r, o.cfg.clock.Now(), o.cfg.GiveUpAfter, o.cfg.MaxBackoff, o.cfg.random())
-	attempts := e.attempts + 1
-	pending, _ := b.count()
-	o.counts.add(change.Kind, pending)
-	o.mu.Unlock()
-
 	log := o.log(event).With("attempts", attempts)
 	switch change.Kind {
 	case kindDead, kindGone:
@@ -128,6 +126,22 @@ func (o *Outbox) settle(b *box, event Event, r result) {
 	if err := o.write(b, false, change); err != nil {
 		log.Error("outcome of a callback is not on disk", "outcome", change.Kind, "err", err)
 	}
+	failpoint.Hit("outbox.settled")
+}
+
+// judge says which change follows from an attempt, and how many there were.
+func (o *Outbox) judge(b *box, event Event, r result) (change line, attempts int, found bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	at, found := b.find(event.Seq)
+	if !found {
+		return line{}, 0, false
+	}
+	e := b.entries[at]
+	change = e.after(r, o.cfg.clock.Now(), o.cfg.GiveUpAfter, o.cfg.MaxBackoff, o.cfg.random())
+	pending, _ := b.count()
+	o.counts.add(change.Kind, pending)
+	return change, e.attempts + 1, true
 }
 
 func (o *Outbox) log(e Event) *slog.Logger {

@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/gilliam/hypervisor/isolate/failpoint"
+	"github.com/gilliam/hypervisor/isolate/safely"
 )
 
 // An HTTPClient sends requests; *http.Client is one. It must not follow
@@ -37,6 +40,9 @@ type Config struct {
 
 	// Log is told of attempts and files that went wrong. Nil means no one.
 	Log *slog.Logger
+
+	// Guard is told of panics, each of which is a failed attempt and no more.
+	Guard safely.Guard
 
 	limits limits
 	clock  clock
@@ -187,6 +193,7 @@ func (o *Outbox) Append(t Target, e Event) error {
 	if err := o.write(b, true, line{Kind: kindEvent, Event: &e, At: o.cfg.clock.Now()}); err != nil {
 		return fmt.Errorf("write callback %s: %w", id(e.Proc, e.Seq), err)
 	}
+	failpoint.Hit("outbox.appended")
 	return nil
 }
 

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/gilliam/hypervisor/isolate/failpoint"
 )
 
 // A letter is what one attempt sends.
@@ -32,6 +34,7 @@ func (o *Outbox) send(l letter) result {
 		return result{err: reason(err)}
 	}
 	defer resp.Body.Close()
+	failpoint.Hit("outbox.sent")
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // the status alone tells
 	r := result{status: resp.StatusCode, retryAfter: retryAfter(resp.Header, o.cfg.clock.Now())}
 	if r.status < 200 || r.status > 299 {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gilliam/hypervisor/isolate/safely"
 )
 
 // What is added to a URL leaves the rest of it as it was given.
@@ -143,6 +145,41 @@ func TestEndlessAnswer(t *testing.T) {
 	if s := w.Stats(); s.Delivered != 4 || s.Failed != 0 {
 		t.Errorf("got %+v", s)
 	}
+}
+
+// A panic while an event is sent is a failed attempt, and it is told of.
+func TestPanic(t *testing.T) {
+	broken := &clumsy{}
+	w, r := newWorld(t, func(c *Config) {
+		broken.HTTPClient = c.Client
+		c.Client, c.Guard = broken, safely.Guard{Log: c.Log}
+	}), newReceiver(t)
+	w.start()
+	broken.panic = true
+	w.append(a, r.url, 1, "init")
+	w.idle()
+	if got := w.List(); len(got) != 1 || got[0].Attempts != 1 || got[0].LastError != "bug: panic: out of cheese" {
+		t.Errorf("got %+v", got)
+	}
+	if log := w.log.String(); !strings.Contains(log, "where=callback") || !strings.Contains(log, "send.go") {
+		t.Errorf("log: %s", log)
+	}
+	broken.panic = false
+	w.advance(2 * time.Second)
+	r.wants(t, told[0])
+}
+
+// A clumsy client panics when it is told to.
+type clumsy struct {
+	HTTPClient
+	panic bool
+}
+
+func (c *clumsy) Do(r *http.Request) (*http.Response, error) {
+	if c.panic {
+		panic("out of cheese")
+	}
+	return c.HTTPClient.Do(r)
 }
 
 // A timeout is told as one.
