@@ -16,7 +16,7 @@ import (
 // killer ends it, or the kernel says no; and the neighbour lives. Control: the
 // same under a limit that is high enough.
 func TestMemory(t *testing.T) {
-	const small, size, large = 32, 64, 512 // MiB
+	const small, size, large = 32, 64, 1024 // MiB
 	e := testbed.Engine(t)
 	tcp, udp := "cgroup v1 has its limit, but every connection may have some 40 KiB beyond", ""
 	if e.Host().Cgroup == isolate.CgroupV2 {
@@ -38,12 +38,12 @@ func TestMemory(t *testing.T) {
 		{kind: "unix"},
 		{kind: "tcp", refused: "ENOBUFS", known: tcp},
 		{kind: "udp", refused: "ENOBUFS", known: udp},
-		{kind: "folders"},
+		{kind: "folders", refused: "ENOSPC"}, // as many as pages
 		{kind: "sysv"},
 		{kind: "messages"},
 		{kind: "tables"},
 		{kind: "arguments"},
-		{kind: "xattrs", missing: tmpfsWithoutXattrs(t)},
+		{kind: "xattrs", refused: "ENOSPC", missing: tmpfsWithoutXattrs(t)}, // 1 KiB a file
 		{kind: "locks", known: "since Linux 5.15 the kernel charges record locks to nobody"},
 		{kind: "netlink", known: "the kernel charges answers in netlink sockets to nobody; the number of files bounds them"},
 	} {
