@@ -4,10 +4,13 @@ package integration
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/gilliam/hypervisor/server/proc"
+	"github.com/gilliam/hypervisor/server/proc/lease"
 )
 
 // Whatever is wrong with an image or a template ends its proc with a reason
@@ -93,6 +96,37 @@ func TestOutOfPorts(t *testing.T) {
 	d.remove(first.ID)
 	if p := d.run(proc.Request{Command: proc.Shell("true")}); p.State != proc.Done || p.Port != first.Port {
 		t.Errorf("got %+v, want port %d", p, first.Port)
+	}
+}
+
+// Without a range of ids of its own a proc fails too: none is ever shared.
+func TestOutOfIDs(t *testing.T) {
+	runDir, other := t.TempDir(), t.TempDir()
+	if err := os.MkdirAll(filepath.Join(other, "procs", "theirs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const all = 4095 // from 0x70000000 on
+	ids, err := lease.Open(filepath.Join(runDir, "ids"), other, lease.Numbers{Count: all})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range all {
+		if _, err := ids.Take("theirs"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := serve(t, "--run-dir", runDir)
+	p := d.run(proc.Request{Command: proc.Shell("true")})
+	if p.State != proc.Fail || p.PID != 0 || !strings.Contains(p.Reason, "no range of user ids left") {
+		t.Errorf("got %+v", p)
+	}
+	d.remove(p.ID)
+	d.nothingLeftOf(t, p)
+	if err := ids.Release(all-1, "theirs"); err != nil {
+		t.Fatal(err)
+	}
+	if p := d.run(proc.Request{Command: proc.Shell("true")}); p.State != proc.Done {
+		t.Errorf("with one range: %+v", p)
 	}
 }
 

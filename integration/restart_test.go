@@ -205,6 +205,7 @@ func TestDaemonIsRefused(t *testing.T) {
 		"same port":       {[]string{"--state-dir", t.TempDir(), "--port", port}, 1, []string{"address already in use", "--port"}},
 		"same socket":     {[]string{"--state-dir", t.TempDir(), "--port", "0", "--socket", d.socket}, 1, []string{"another program answers"}},
 		"a public folder": {[]string{"--state-dir", open, "--port", "0"}, 1, []string{"open to others"}},
+		"no such profile": {[]string{"--state-dir", t.TempDir(), "--port", "0", "--apparmor-profile", "none-such"}, 1, []string{"--apparmor-profile", "none-such"}},
 		"wrong flag":      {[]string{"--prot", "0"}, 2, []string{"--prot", "--help"}},
 		"public and open": {[]string{"--listen", "0.0.0.0", "--insecure-tcp"}, 2, []string{"--insecure-tcp", "loopback"}},
 	} {

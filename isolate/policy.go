@@ -1,6 +1,7 @@
 package isolate
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -20,9 +21,9 @@ type Policy struct {
 	Seccomp bool
 
 	// Max are the most that limits may be. Of memory, pids and CPU, of the rates of
-	// I/O and of fsize zero means no such bound, and where there is one and no
-	// default within it, a spec must name a limit. Of the weights, nofile and memlock
-	// zero means no more than the defaults.
+	// I/O and of fsize zero means no such bound; of the weights, nofile and memlock no
+	// more than the defaults. A spec that names no limit asks for the default, and
+	// for no limit where that is the default.
 	Max Limits
 }
 
@@ -54,10 +55,10 @@ func (p Policy) checkLimits(l Limits) error {
 	for _, c := range []bound{
 		{"Memory", l.Memory, p.Max.Memory},
 		{"Pids", l.Pids, p.Max.Pids},
-		{"CPUWeight", l.CPUWeight, max(p.Max.CPUWeight, DefaultWeight)},
-		{"IO.Weight", l.IO.Weight, max(p.Max.IO.Weight, DefaultWeight)},
-		{"Rlimits.Nofile", l.Rlimits.Nofile, max(p.Max.Rlimits.Nofile, nofileHard)},
-		{"Rlimits.Memlock", l.Rlimits.Memlock, max(p.Max.Rlimits.Memlock, memlock)},
+		{"CPUWeight", l.CPUWeight, cmp.Or(p.Max.CPUWeight, DefaultWeight)},
+		{"IO.Weight", cmp.Or(l.IO.Weight, DefaultWeight), cmp.Or(p.Max.IO.Weight, DefaultWeight)},
+		{"Rlimits.Nofile", cmp.Or(l.Rlimits.Nofile, nofileHard), cmp.Or(p.Max.Rlimits.Nofile, nofileHard)},
+		{"Rlimits.Memlock", cmp.Or(l.Rlimits.Memlock, memlock), cmp.Or(p.Max.Rlimits.Memlock, memlock)},
 	} {
 		if c.most > 0 && c.asked > c.most {
 			return bad(c.field, "is above the operator's limit of %d", c.most)

@@ -53,6 +53,11 @@ func TestPolicy(t *testing.T) {
 		{"Limits.IO.WriteIOPS", bounded, func(s *Spec) { s.Limits = within; s.Limits.IO.WriteIOPS = 0 }},
 		{"Limits.Rlimits.Nofile", bounded, func(s *Spec) { s.Limits = within; s.Limits.Rlimits.Nofile++ }},
 		{"Limits.Rlimits.Memlock", bounded, func(s *Spec) { s.Limits = within; s.Limits.Rlimits.Memlock++ }},
+		{"Limits.CPUWeight", Policy{Max: Limits{CPUWeight: 50}}, func(*Spec) {}},
+		{"Limits.IO.Weight", Policy{Max: Limits{IO: IOLimits{Weight: 50}}}, func(*Spec) {}},
+		{"Limits.Rlimits.Nofile", Policy{Max: Limits{Rlimits: ProcessLimits{Nofile: 2048}}}, func(*Spec) {}},
+		{"", Policy{Max: Limits{Rlimits: ProcessLimits{Nofile: 2048}}}, func(s *Spec) { s.Limits.Rlimits.Nofile = 2048 }},
+		{"Limits.Rlimits.Memlock", Policy{Max: Limits{Rlimits: ProcessLimits{Memlock: 4096}}}, func(*Spec) {}},
 		{"Limits.Rlimits.Fsize", bounded, func(s *Spec) { s.Limits = within; s.Limits.Rlimits.Fsize = 0 }},
 	} {
 		s := testSpec()
