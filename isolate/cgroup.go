@@ -13,15 +13,21 @@ const CgroupParent = "/gilliam"
 
 // A Cgroup is what the sandbox's cgroup is set to.
 type Cgroup struct {
-	Path       string       `json:"path"`        // below the root of every hierarchy
-	Memory     int64        `json:"memory"`      // bytes
-	MemorySwap int64        `json:"memory_swap"` // bytes of memory and swap together; 0: swap cannot be limited here
-	Pids       int64        `json:"pids"`
-	CPUQuota   int64        `json:"cpu_quota"`  // µs of CPU time a period; 0: no limit
-	CPUPeriod  uint64       `json:"cpu_period"` // µs
-	CPUWeight  int64        `json:"cpu_weight"` // 1 to 10000; 100 is the kernel's default
-	IO         CgroupIO     `json:"io"`
-	Devices    []DeviceRule `json:"devices"`
+	Path       string   `json:"path"`        // below the root of every hierarchy
+	Memory     int64    `json:"memory"`      // bytes
+	MemorySwap int64    `json:"memory_swap"` // bytes of memory and swap together; 0: swap cannot be limited here
+	Pids       int64    `json:"pids"`
+	CPUQuota   int64    `json:"cpu_quota"`  // µs of CPU time a period; 0: no limit
+	CPUPeriod  uint64   `json:"cpu_period"` // µs
+	CPUWeight  int64    `json:"cpu_weight"` // 1 to 10000; 100 is the kernel's default
+	IO         CgroupIO `json:"io"`
+
+	// TCPBuffers is how many bytes of buffers of TCP and UDP there may be, which
+	// cgroup v1 counts only when they have a limit of their own (cgroup-v1/memory.rst,
+	// 2.7.1). 0: it is not needed here, or not to be had.
+	TCPBuffers int64 `json:"tcp_buffers"`
+
+	Devices []DeviceRule `json:"devices"`
 
 	// OOMGroup has the kernel kill all of the cgroup when it kills one of it for
 	// memory: no app is left half dead. Only cgroup v2 can.
@@ -102,6 +108,9 @@ func planCgroup(s Spec, h Host) Cgroup {
 		OOMGroup:  h.Cgroup == CgroupV2,
 		View:      h.Cgroup == CgroupV2,
 	}
+	if h.TCPLimit {
+		c.TCPBuffers = s.Limits.Memory / 4 &^ (wholePages - 1)
+	}
 	if h.SwapLimit {
 		c.MemorySwap = s.Limits.Memory
 	}
@@ -122,6 +131,9 @@ func (c Cgroup) String() string {
 	s := fmt.Sprintf("%s memory=%d memory+swap=%d pids=%d", c.Path, c.Memory, c.MemorySwap, c.Pids)
 	if c.CPUQuota > 0 {
 		s += fmt.Sprintf(" cpu=%d/%d", c.CPUQuota, c.CPUPeriod)
+	}
+	if c.TCPBuffers > 0 {
+		s += fmt.Sprintf(" tcp=%d", c.TCPBuffers)
 	}
 	s += fmt.Sprintf(" cpu.weight=%d", c.CPUWeight)
 	if c.IO.limited() {

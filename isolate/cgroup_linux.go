@@ -19,6 +19,8 @@ import (
 // out the first time (fs.BlkioGroup.detectWeightFilenames in v0.1.0).
 var setting sync.Mutex
 
+const tcpLimitFile = "memory.kmem.tcp.limit_in_bytes"
+
 // newCgroup makes the cgroup and sets its limits, before any process is in it.
 func newCgroup(c Cgroup) (cgroups.Manager, error) {
 	m, err := managerOf(c)
@@ -51,13 +53,10 @@ func limitCgroup(m cgroups.Manager, c Cgroup) error {
 	if err := m.Set(r); err != nil {
 		return err
 	}
-	// Cgroup v1 counts buffers of TCP and UDP only when they have a limit, beside
-	// that of memory (cgroup-v1/memory.rst, 2.7.1). Cgroup v2 has no such file.
-	err := cgroups.WriteFile(m.Path("memory"), "memory.kmem.tcp.limit_in_bytes", strconv.FormatInt(c.Memory/4, 10))
-	if errors.Is(err, os.ErrNotExist) {
+	if c.TCPBuffers == 0 {
 		return nil
 	}
-	return err
+	return cgroups.WriteFile(m.Path("memory"), tcpLimitFile, strconv.FormatInt(c.TCPBuffers, 10))
 }
 
 // limitDevices denies every device in a v1 cgroup but those of the rules

@@ -123,6 +123,9 @@ func (c Cgroup) facts(h Host) Facts {
 	case h.Cgroup != CgroupV2:
 		f["cgroup swappiness"] = "0"
 	}
+	if c.TCPBuffers > 0 {
+		f["cgroup tcp"] = strconv.FormatInt(c.TCPBuffers, 10)
+	}
 	if h.Cgroup == CgroupV2 {
 		f["cgroup cpu.weight"] = strconv.FormatInt(c.CPUWeight, 10)
 	} else {

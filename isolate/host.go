@@ -8,6 +8,7 @@ type Host struct {
 	Kernel     Version    // of the running kernel
 	Cgroup     CgroupMode // which cgroup hierarchies are mounted
 	SwapLimit  bool       // the memory controller can limit swap
+	TCPLimit   bool       // the memory controller counts network buffers only when they have a limit of their own
 	MaxOpen    uint64     // hard RLIMIT_NOFILE of the hypervisor
 	MaxMemlock uint64     // hard RLIMIT_MEMLOCK, in bytes
 	UserNS     bool       // user namespaces may be made

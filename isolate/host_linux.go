@@ -46,6 +46,7 @@ func Probe() (Host, error) {
 	}
 	h.probeWeaknesses(string(status))
 	h.SwapLimit = exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes") || h.Cgroup == CgroupV2 && exists("/proc/swaps")
+	h.TCPLimit = exists("/sys/fs/cgroup/memory/memory.kmem.tcp.limit_in_bytes")
 	// GHSA-6fw5-f8r9-fgfm of Docker. The pattern is well-formed.
 	h.Thermal, _ = filepath.Glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle")
 	if path, err := filepath.EvalSymlinks("/etc/resolv.conf"); err == nil {

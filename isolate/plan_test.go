@@ -187,57 +187,6 @@ func TestSpecRefused(t *testing.T) {
 	}
 }
 
-// A limit that this host cannot enforce is refused and named, never left out.
-func TestLimitsNotEnforceable(t *testing.T) {
-	for _, c := range []struct {
-		field, why string
-		spoil      func(*Host)
-		ask        Limits
-	}{
-		{"Limits.IO.ReadBPS", "no io controller", func(h *Host) { h.IO = false }, Limits{IO: IOLimits{ReadBPS: 1 << 20}}},
-		{"Limits.IO.WriteBPS", "no single disk", func(h *Host) { h.Disk = Disk{} }, Limits{IO: IOLimits{WriteBPS: 1 << 20}}},
-		{"Limits.IO.ReadIOPS", "no single disk", func(h *Host) { h.Disk = Disk{} }, Limits{IO: IOLimits{ReadIOPS: 9}}},
-		{"Limits.IO.WriteIOPS", "no io controller", func(h *Host) { h.IO = false }, Limits{IO: IOLimits{WriteIOPS: 9}}},
-		{"Limits.IO.Weight", "scheduler bfq", func(h *Host) { h.Disk.Weight = "" }, Limits{IO: IOLimits{Weight: 9}}},
-		{"Limits.IO.Weight", "scheduler bfq", func(h *Host) { h.IO = false }, Limits{IO: IOLimits{Weight: 9}}},
-		{"Limits.Rlimits.Nofile", "limit of 512", func(h *Host) { h.MaxOpen = 512 }, Limits{Rlimits: ProcessLimits{Nofile: 513}}},
-		{"Limits.Rlimits.Memlock", "limit of 512", func(h *Host) { h.MaxMemlock, h.Resource = 512, false }, Limits{Rlimits: ProcessLimits{Memlock: 513}}},
-	} {
-		s, h := testSpec(), testHost()
-		s.Limits = c.ask
-		if _, err := NewPlan(s, h); err != nil {
-			t.Errorf("%s where it can be: %v", c.field, err)
-		}
-		c.spoil(&h)
-		_, err := NewPlan(s, h)
-		var spec *SpecError
-		if !errors.As(err, &spec) || spec.Field != c.field || !strings.Contains(spec.Detail, "cannot be enforced here") || !strings.Contains(spec.Detail, c.why) {
-			t.Errorf("%s: got %v", c.field, err)
-		}
-		s.Limits = Limits{}
-		if _, err := NewPlan(s, h); err != nil {
-			t.Errorf("without limits: %v", err)
-		}
-	}
-}
-
-// Weights in the kernel's units.
-func TestWeights(t *testing.T) {
-	for weight, want := range map[int64]int64{1: 1, 100: 100, 5050: 550, 10000: 1000} {
-		if got := (CgroupIO{WeightBy: WeightBFQ, IOLimits: IOLimits{Weight: weight}}).kernelWeight(); got != want {
-			t.Errorf("bfq weight of %d: %d, want %d", weight, got, want)
-		}
-		if got := (CgroupIO{WeightBy: WeightIOCost, IOLimits: IOLimits{Weight: weight}}).kernelWeight(); got != weight {
-			t.Errorf("io.weight of %d: %d", weight, got)
-		}
-	}
-	for weight, want := range map[int64]uint64{1: 10, 100: 1024, 10000: 102400} { // cpu(7): 2 to 262144
-		if got := (Cgroup{CPUWeight: weight}).shares(); got != want {
-			t.Errorf("cpu.shares of %d: %d, want %d", weight, got, want)
-		}
-	}
-}
-
 func TestHostRefused(t *testing.T) {
 	for name, spoil := range map[string]func(*Host){
 		"sudo":            func(h *Host) { h.Root = false },

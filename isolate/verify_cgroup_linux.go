@@ -66,6 +66,9 @@ func (c *cgroupReader) v1() {
 	if c.r.sandbox.host.SwapLimit {
 		f["cgroup memory+swap"] = c.read("memory", "memory.memsw.limit_in_bytes")
 	}
+	if c.r.sandbox.host.TCPLimit {
+		f["cgroup tcp"] = c.read("memory", tcpLimitFile)
+	}
 	if !c.r.sandbox.host.SwapLimit {
 		f["cgroup swappiness"] = c.read("memory", "memory.swappiness")
 	}

@@ -32,10 +32,15 @@ func TestVerifySeesWhatChanged(t *testing.T) {
 	if got := facts(t, r); len(got) > 0 {
 		t.Errorf("the program changed what it may: %q", got)
 	}
+	weight, share := "cgroup cpu.weight", "cpu.weight"
+	if testbed.Engine(t).Host().Cgroup != isolate.CgroupV2 {
+		weight, share = "cgroup cpu.shares", "cpu.shares"
+	}
 	for _, c := range []struct {
 		fact   string
 		change func() error
 	}{
+		{weight, func() error { return os.WriteFile(cgroupFile(t, r.ID(), "cpu", share), []byte("500"), 0) }},
 		{"rlimit nofile", func() error {
 			return unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 77, Max: 77}, nil)
 		}},
