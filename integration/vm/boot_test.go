@@ -43,7 +43,7 @@ func newBoard(t *testing.T) board {
 
 func makeBoard(t *testing.T) board {
 	t.Helper()
-	kernel, err := machine.FetchKernel(t.Context(), fromEnv("VM_CACHE", "/var/lib/gilliam/vm"), "linux-image-amd64")
+	kernel, err := machine.FetchKernel(t.Context(), cache(), "linux-image-amd64")
 	must(t, err)
 	template := fromEnv("TEMPLATE", "/var/lib/gilliam/template")
 	if _, err := os.Stat(filepath.Join(template, "etc/os-release")); err != nil {

@@ -19,8 +19,8 @@ import (
 )
 
 // stage makes the tree of the scratch disk: a folder for temporary files, for
-// each package its compiled tests beside the files that they may read, and the
-// programs.
+// each package its compiled tests beside the files that they may read, the
+// AppArmor profiles, and the programs.
 func stage(t *testing.T, dir string, packages []suite, programs []string) error {
 	temp := filepath.Join(dir, filepath.Base(job.TempDir))
 	if err := os.MkdirAll(temp, 0o755); err != nil {
@@ -44,6 +44,11 @@ func stage(t *testing.T, dir string, packages []suite, programs []string) error 
 				return err
 			}
 		}
+	}
+	err := machine.CompileProfiles(t.Context(), cache(), filepath.Join(dir, filepath.Base(job.Profiles)),
+		filepath.Join(project(t), "docs/gilliam.apparmor"), filepath.Join(project(t), "integration/vm/testdata/gilliam-test.apparmor"))
+	if err != nil {
+		return err
 	}
 	bin := filepath.Join(dir, filepath.Base(job.BinDir))
 	for _, folder := range programs {

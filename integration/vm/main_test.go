@@ -49,6 +49,9 @@ func fromEnv(name, otherwise string) string {
 	return otherwise
 }
 
+// cache is where the packages of Debian are.
+func cache() string { return fromEnv("VM_CACHE", "/var/lib/gilliam/vm") }
+
 // project is the folder of the module.
 func project(t *testing.T) string {
 	t.Helper()

@@ -35,7 +35,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(j.load(), newRoot(), j.mountState(), furnish()); err != nil {
+	if err := errors.Join(j.load(), newRoot(), j.mountState(), furnish(), loadProfiles()); err != nil {
 		return err
 	}
 	facts()
@@ -76,6 +76,16 @@ func (g guest) load() error {
 		}
 	}
 	return nil
+}
+
+// loadProfiles loads the AppArmor profiles (security/apparmor/apparmorfs.c), as
+// apparmor.service does on a Debian host.
+func loadProfiles() error {
+	profiles, err := os.ReadFile(job.Profiles)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile("/sys/kernel/security/apparmor/.load", profiles, 0)
 }
 
 // uptime is how long the kernel has run.

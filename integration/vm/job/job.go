@@ -22,12 +22,13 @@ type Task struct {
 
 // Where the guest finds things: the layout of its root.
 const (
-	TemplateDir = "/template" // the first disk
-	ScratchDir  = "/vm"       // the second disk, which holds:
-	TempDir     = "/vm/tmp"   // what is /tmp, too
-	TestsDir    = "/vm/tests" // a folder for each package of tests
-	BinDir      = "/vm/bin"   // first in PATH
-	StateDir    = "/state"    // the third disk, which outlives the machine
+	TemplateDir = "/template"    // the first disk
+	ScratchDir  = "/vm"          // the second disk, which holds:
+	TempDir     = "/vm/tmp"      // what is /tmp, too
+	TestsDir    = "/vm/tests"    // a folder for each package of tests
+	BinDir      = "/vm/bin"      // first in PATH
+	Profiles    = "/vm/profiles" // AppArmor profiles as the kernel loads them
+	StateDir    = "/state"       // the third disk, which outlives the machine
 )
 
 // Program is a program that the host built from a folder's source, in that

@@ -22,16 +22,7 @@ type Kernel struct {
 // linux-image-amd64, stands for, into a folder below cache, unless it is there
 // from an earlier run. It asks apt for the newest one, and forgets older ones.
 func FetchKernel(ctx context.Context, cache, meta string) (Kernel, error) {
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return Kernel{}, err
-	}
-	dir, err := fetch(ctx, cache, meta)
-	if err != nil { // no lists of packages, or stale ones
-		if err := run(exec.CommandContext(ctx, "apt-get", "update", "-q")); err != nil {
-			return Kernel{}, err
-		}
-		dir, err = fetch(ctx, cache, meta)
-	}
+	dir, err := fetch(ctx, cache, func() (string, error) { return dependency(ctx, meta) })
 	if err != nil {
 		return Kernel{}, err
 	}
@@ -39,36 +30,6 @@ func FetchKernel(ctx context.Context, cache, meta string) (Kernel, error) {
 		return Kernel{}, err
 	}
 	return openKernel(dir)
-}
-
-// fetch makes sure that the package's files are below cache and returns where.
-func fetch(ctx context.Context, cache, meta string) (string, error) {
-	name, err := dependency(ctx, meta)
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cache, name)
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	part, err := os.MkdirTemp(cache, "part-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(part) // whatever happens; nothing is mounted in it
-	download := exec.CommandContext(ctx, "apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", name)
-	download.Dir = part
-	if err := run(download); err != nil {
-		return "", err
-	}
-	debs, err := filepath.Glob(filepath.Join(part, "*.deb"))
-	if err != nil || len(debs) != 1 {
-		return "", errors.Join(fmt.Errorf("apt-get download %s made %q", name, debs), err)
-	}
-	if err := run(exec.CommandContext(ctx, "dpkg-deb", "-x", debs[0], filepath.Join(part, "root"))); err != nil {
-		return "", err
-	}
-	return dir, os.Rename(filepath.Join(part, "root"), dir)
 }
 
 var dependsOnImage = regexp.MustCompile(`(?m)^\s*Depends: (linux-image-\S+)$`)
@@ -114,12 +75,4 @@ func openKernel(dir string) (Kernel, error) {
 		}
 	}
 	return Kernel{}, err
-}
-
-// run runs a command, whose output is in the error.
-func run(cmd *exec.Cmd) error {
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, strings.TrimSpace(string(out)))
-	}
-	return nil
 }
