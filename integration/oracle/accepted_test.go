@@ -2,10 +2,14 @@
 
 package oracle
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/gilliam/hypervisor/isolate"
+)
 
 // acceptedRows are the differences that are meant to be, by what makes them.
-var acceptedRows = slices.Concat(acceptedOwners, acceptedMounts, acceptedCore, acceptedInit, acceptedCgroup, acceptedFilter)
+var acceptedRows = slices.Concat(acceptedOwners, acceptedMounts, acceptedCore, acceptedInit, acceptedProfile, acceptedCgroup, acceptedFilter)
 
 // The launch thread makes the sandbox's file systems and namespaces while it is
 // the host's root; libcontainer's init makes them as root of the sandbox. Ours
@@ -98,6 +102,18 @@ var acceptedInit = []accepted{
 	{field: "pid 1 list fd", ours: "EACCES", theirs: "ok", why: "sandbox-init cannot be looked into"},
 	{field: "pid 1 read *", ours: "EACCES", theirs: "ok", why: "sandbox-init cannot be looked into"},
 	{field: "pid 1 signal", ours: "EPERM", theirs: "ok", why: "sandbox-init cannot be signalled"},
+}
+
+// Under an AppArmor profile the program may signal what is under it too, and
+// sandbox-init is not.
+var acceptedProfile = where(confined(),
+	accepted{field: "pid 1 signal", ours: "EACCES", theirs: "ok", why: "not even by root of the sandbox"},
+)
+
+// confined tells whether programs are under an AppArmor profile on this machine.
+func confined() bool {
+	host, err := isolate.Probe()
+	return err == nil && host.AppArmor.Use != "" && host.AppArmor.Use != isolate.Unconfined
 }
 
 var acceptedCgroup = []accepted{
