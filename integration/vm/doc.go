@@ -9,6 +9,8 @@
 // The kernel comes out of Debian's package, unpacked into $VM_CACHE and never
 // installed. qemu emulates the processor (TCG), so that no machine is too
 // virtual for it; expect everything to take ten times as long as on the host.
+// AppArmor is on in it, with docs/gilliam.apparmor, which all sandboxes of the
+// tests run under, and testdata/gilliam-test.apparmor, compiled by Debian's parser.
 // The guest's root is the default template, $TEMPLATE, below an overlay; the
 // template itself is there once more, as /template, on an ext4 image of its own,
 // and /tmp is ext4 too: tmpfs cannot be idmapped before Linux 6.3. There is no
