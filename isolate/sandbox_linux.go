@@ -28,8 +28,9 @@ type Sandbox struct {
 	cgroup  cgroups.Manager
 	plan    Plan
 	host    Host
-	engine  *Engine // for its filters
-	program int     // the program's pid as sandbox-init said it, in the sandbox
+	engine  *Engine    // for its filters
+	tracing sync.Mutex // a thread has one tracer (ptrace(2))
+	program int        // the program's pid as sandbox-init said it, in the sandbox
 
 	write   sync.Mutex // one frame at a time on control
 	control *net.UnixConn

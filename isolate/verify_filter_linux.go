@@ -76,6 +76,8 @@ func (r *factReader) filter() error {
 	if !r.sandbox.host.ReadsFilters {
 		return nil
 	}
+	r.sandbox.tracing.Lock()
+	defer r.sandbox.tracing.Unlock()
 	pid := r.sandbox.PID()
 	err := os.ErrNotExist
 	for _, tid := range threads(pid) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -81,6 +82,23 @@ func TestVerifySeesWhatChanged(t *testing.T) {
 	if _, err := r.Verify(); !errors.Is(err, isolate.ErrEnded) {
 		t.Errorf("after the end: %v", err)
 	}
+}
+
+// Several may verify at once, while the program and PID 1 work: neither notices.
+func TestVerifyAtOnce(t *testing.T) {
+	r := sleeper(t)
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			if diff, err := r.Verify(); len(diff) > 0 || err != nil {
+				t.Errorf("%v %v", diff, err)
+			}
+			if text, exit := command(t, r, "", "echo here"); text != "here\n" || exit.Code != 0 {
+				t.Errorf("%q %+v", text, exit)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // A sandbox that was launched by another plan than it is held against differs in
