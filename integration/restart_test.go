@@ -193,6 +193,9 @@ func TestDaemonIsRefused(t *testing.T) {
 	p := d.create(proc.Request{Command: proc.Shell("echo up; exec sleep 1000")})
 	d.follow(p.ID).until("stdout: up")
 	open := t.TempDir()
+	memory, err := os.MkdirTemp("/dev/shm", "gilliam-test-")
+	must(t, err)
+	t.Cleanup(func() { must(t, os.RemoveAll(memory)) })
 	must(t, os.Chmod(open, 0o777))
 	must(t, os.WriteFile(filepath.Join(open, "someone-elses"), nil, 0o600))
 	_, port, _ := strings.Cut(d.tcp, ":")
@@ -205,6 +208,7 @@ func TestDaemonIsRefused(t *testing.T) {
 		"same port":       {[]string{"--state-dir", t.TempDir(), "--port", port}, 1, []string{"address already in use", "--port"}},
 		"same socket":     {[]string{"--state-dir", t.TempDir(), "--port", "0", "--socket", d.socket}, 1, []string{"another program answers"}},
 		"a public folder": {[]string{"--state-dir", open, "--port", "0"}, 1, []string{"open to others"}},
+		"no such disk":    {[]string{"--state-dir", memory, "--port", "0", "--max-io", "read_bps=1M"}, 1, []string{"--max-io", "no single disk"}},
 		"no such profile": {[]string{"--state-dir", t.TempDir(), "--port", "0", "--apparmor-profile", "none-such"}, 1, []string{"--apparmor-profile", "none-such"}},
 		"wrong flag":      {[]string{"--prot", "0"}, 2, []string{"--prot", "--help"}},
 		"public and open": {[]string{"--listen", "0.0.0.0", "--insecure-tcp"}, 2, []string{"--insecure-tcp", "loopback"}},

@@ -28,6 +28,9 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	if host.Disk, err = isolate.ProbeDisk(cfg.stateDir, host.Cgroup); err != nil {
 		return nil, err
 	}
+	if err := host.CheckLimits(isolate.Limits{IO: cfg.policy.Max.IO}); err != nil {
+		return nil, fmt.Errorf("--max-io: %w", err)
+	}
 	if host.AppArmor, err = host.AppArmor.Choose(cfg.appArmor); err != nil {
 		return nil, fmt.Errorf("--apparmor-profile: %w", err)
 	}
