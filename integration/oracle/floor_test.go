@@ -8,17 +8,17 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/isolate/spawn"
 )
 
 // A floor runs plans with nothing but the system calls that their files,
 // namespaces and ids need: no cgroup, no PID 1, no capabilities, limits or filter.
 // It is what no launch of these sandboxes can be faster than, not a sandbox: its
-// procfs is the host's.
+// procfs is the host's, and its program is root of the user namespace.
 type floor struct {
 	root  string   // where the root is mounted, unseen by the host
 	users *os.File // user namespace of the plans' ids
@@ -72,19 +72,20 @@ func (f *floor) launch(p isolate.Plan, root isolate.MountRoot) error {
 	if err := f.mounts(p, root); err != nil {
 		return err
 	}
-	pid, err := syscall.ForkExec(p.Args[0], p.Args, &syscall.ProcAttr{Env: p.Env, Dir: "/", Sys: &syscall.SysProcAttr{
-		Cloneflags:                 syscall.CLONE_NEWPID | syscall.CLONE_NEWUSER,
-		UidMappings:                []syscall.SysProcIDMap{{HostID: int(p.IDs.Base), Size: int(p.IDs.Size)}},
-		GidMappings:                []syscall.SysProcIDMap{{HostID: int(p.IDs.Base), Size: int(p.IDs.Size)}},
-		GidMappingsEnableSetgroups: true,
-		Credential:                 &syscall.Credential{Uid: p.User.UID, Gid: p.User.GID},
-	}})
+	program, err := os.Open(p.Args[0])
 	if err != nil {
-		return fmt.Errorf("execute %s: %w", p.Args[0], err)
+		return err
 	}
-	var status unix.WaitStatus
-	if _, err := unix.Wait4(pid, &status, 0, nil); err != nil || status != 0 {
-		return fmt.Errorf("%s ended with %#x: %w", p.Args[0], status, err)
+	defer program.Close()
+	process, err := spawn.Start(spawn.Program{
+		Executable: program, Args: p.Args, Env: p.Env,
+		Namespaces: unix.CLONE_NEWPID | unix.CLONE_NEWUSER, IDs: spawn.IDs(p.IDs),
+	})
+	if err != nil {
+		return err
+	}
+	if state, err := process.Wait(); err != nil || !state.Success() {
+		return fmt.Errorf("%s ended with %v: %w", p.Args[0], state, err)
 	}
 	return unix.Setns(int(outside.Fd()), unix.CLONE_NEWNS) // which ends the sandbox's mounts
 }
