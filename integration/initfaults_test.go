@@ -42,9 +42,11 @@ type deniedCall struct {
 const landlockStep = "sandbox-init: enter landlock domain"
 
 var initFaults = []initFault{
-	{step: "unshare mount uts ipc net", call: deniedCall{unix.SYS_UNSHARE, 0, unix.CLONE_NEWUTS, unix.CLONE_NEWUTS}},
+	{step: "unshare mount uts ipc", call: deniedCall{unix.SYS_UNSHARE, 0, unix.CLONE_NEWUTS, unix.CLONE_NEWUTS}},
 	{step: "make mounts private", call: deniedCall{unix.SYS_MOUNT, 3, unix.MS_PRIVATE, unix.MS_PRIVATE}},
 	{step: "sethostname", call: deniedCall{nr: unix.SYS_SETHOSTNAME}},
+	{step: "unshare net", call: deniedCall{unix.SYS_UNSHARE, 0, unix.CLONE_NEWNET, unix.CLONE_NEWNET}},
+	{step: "enter network namespace", call: deniedCall{nr: unix.SYS_SETNS}},
 	{step: "bring loopback up", call: deniedCall{unix.SYS_IOCTL, 1, ^uint32(0), unix.SIOCSIFFLAGS}},
 	{step: "make user namespace", call: deniedCall{nr: unix.SYS_CLONE3}},
 	{step: "start sandbox-init", call: deniedCall{nr: unix.SYS_SETSID}},

@@ -16,22 +16,41 @@ type builder struct {
 	empty  int    // an empty read-only folder, once a mask needed one
 }
 
-// apply does the steps in order and makes the root the thread's working
-// directory. What it mounts goes away with the thread's mount namespace; it owns
-// only descriptors.
-func (b *builder) apply(steps []Step) error {
-	b.root, b.empty = -1, -1
+// build does the plan's steps, in the middle of them enters the network namespace,
+// and makes the root the thread's working directory. What it mounts goes away with
+// the thread's mount namespace; it owns only descriptors.
+func build(p Plan, userns int, network *later[*os.File]) error {
+	b := builder{at: p.Root, userns: userns, root: -1, empty: -1}
 	defer func() {
 		unix.Close(b.root)
 		unix.Close(b.empty)
 	}()
+	here := p.beforeNetwork()
+	if err := b.apply(p.Steps[:here]); err != nil {
+		return err
+	}
+	ns, err := network.wait()
+	if err != nil {
+		return err
+	}
+	if err := enterNetwork(ns); err != nil {
+		return err
+	}
+	if err := b.apply(p.Steps[here:]); err != nil {
+		return err
+	}
+	if err := unix.Fchdir(b.root); err != nil {
+		return &StepError{"enter root", err}
+	}
+	return nil
+}
+
+// apply does the steps in order.
+func (b *builder) apply(steps []Step) error {
 	for _, s := range steps {
 		if err := b.do(s); err != nil {
 			return &StepError{s.String(), err}
 		}
-	}
-	if err := unix.Fchdir(b.root); err != nil {
-		return &StepError{"enter root", err}
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/opencontainers/cgroups"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/gilliam/hypervisor/isolate/failpoint"
 	"github.com/gilliam/hypervisor/isolate/spawn"
-	"github.com/gilliam/hypervisor/isolate/wire"
 )
 
 // IO is where a sandbox's program writes. The engine hands both files to the
@@ -72,24 +70,27 @@ func (e *Engine) Launch(ctx context.Context, p Plan, stdio IO) (_ *Sandbox, err 
 	defer theirs.Close()
 	defer closeOnError(ours, &err)
 
-	// The cgroup is made here while the mounts are made on the launch thread.
-	cgroup := make(chan cgroups.Manager, 1)
-	fork := make(chan forked, 1)
-	// Owned by Launch, which waits for fork.
-	go func() { fork <- e.fork(p, cgroup, theirs, stdio) }()
-	cg, cgErr := newCgroup(p.Cgroup)
+	// The network and the cgroup are made while the mounts are made on the launch
+	// thread, which waits for both.
+	network := meanwhile(func() (*os.File, error) { return newNetwork(p.Network) })
+	cgroup := newLater[cgroups.Manager]()
+	fork := meanwhile(func() (*os.Process, error) { return e.fork(p, network, cgroup, theirs, stdio) })
+	cgroup.make(func() (cgroups.Manager, error) { return newCgroup(p.Cgroup) })
 	failpoint.Hit("isolate.cgroup.made")
-	cgroup <- cg
-	child := <-fork
+	process, forkErr := fork.wait()
 	failpoint.Hit("isolate.init.forked")
+	if ns, _ := network.wait(); ns != nil { // its error is fork's
+		ns.Close()
+	}
+	cg, _ := cgroup.wait()
 	theirs.Close()
 
 	s := &Sandbox{
-		id: p.ID, process: child.process, control: ours, cgroup: cg, plan: p, host: e.host, engine: e, done: make(chan struct{}),
+		id: p.ID, process: process, control: ours, cgroup: cg, plan: p, host: e.host, engine: e, done: make(chan struct{}),
 		execs: make(map[uint32]*Execution), keep: kept, child: true,
 	}
-	if err := errors.Join(cgErr, child.err); err != nil {
-		return nil, errors.Join(fmt.Errorf("sandbox %s: %w", p.ID, err), s.abandon())
+	if forkErr != nil {
+		return nil, errors.Join(fmt.Errorf("sandbox %s: %w", p.ID, forkErr), s.abandon())
 	}
 	if err := e.admit(ctx, s, p); err != nil {
 		return nil, errors.Join(fmt.Errorf("sandbox %s: %w", p.ID, err), s.abandon())
@@ -100,46 +101,40 @@ func (e *Engine) Launch(ctx context.Context, p Plan, stdio IO) (_ *Sandbox, err 
 	return s, nil
 }
 
-// A forked is sandbox-init, not yet told what to do, or why there is none.
-type forked struct {
-	process *os.Process
-	err     error
-}
-
-// fork builds the sandbox's files on a launch thread, takes the cgroup, which is
-// nil when it could not be made, and starts sandbox-init in it.
-func (e *Engine) fork(p Plan, cgroup <-chan cgroups.Manager, control *os.File, stdio IO) (f forked) {
+// fork builds the sandbox's files on a launch thread and starts sandbox-init, not
+// yet told what to do, in the network namespace and the cgroup.
+func (e *Engine) fork(p Plan, network *later[*os.File], cgroup *later[cgroups.Manager], control *os.File, stdio IO) (*os.Process, error) {
 	userns, err := e.users.get(p.IDs)
 	if err != nil {
-		return forked{err: err}
+		return nil, err
 	}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
-		return forked{err: err}
+		return nil, err
 	}
 	defer null.Close()
 	for _, out := range []*os.File{stdio.Stdout, stdio.Stderr} {
 		if err := out.Chown(int(p.IDs.Base+p.User.UID), int(p.IDs.Base+p.User.GID)); err != nil {
-			return forked{err: err}
+			return nil, err
 		}
 	}
-	f.err = onThread(func() error {
+	var process *os.Process
+	err = onThread(func() error {
 		if err := enterNamespaces(p); err != nil {
 			return err
 		}
-		b := builder{at: p.Root, userns: int(userns.Fd())}
-		if err := b.apply(p.Steps); err != nil {
+		if err := build(p, int(userns.Fd()), network); err != nil {
 			return err
 		}
 		failpoint.Hit("isolate.mounts.made")
-		cg := <-cgroup
-		if cg == nil {
-			return nil // Launch knows why
+		cg, err := cgroup.wait()
+		if err != nil {
+			return err
 		}
-		f.process, err = e.startInit(p, cg, []*os.File{null, stdio.Stdout, stdio.Stderr, control})
+		process, err = e.startInit(p, cg, []*os.File{null, stdio.Stdout, stdio.Stderr, control})
 		return err
 	})
-	return f
+	return process, err
 }
 
 // startInit starts sandbox-init from the launch thread, in the cgroup.
@@ -168,12 +163,8 @@ func (e *Engine) startInit(p Plan, cg cgroups.Manager, files []*os.File) (*os.Pr
 // enterNamespaces puts the launch thread into the sandbox's namespaces that the
 // host's root owns: even root in the sandbox has no power over these.
 func enterNamespaces(p Plan) error {
-	flags := unix.CLONE_FS | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
-	if p.Network != NetworkHost {
-		flags |= unix.CLONE_NEWNET
-	}
-	if err := unix.Unshare(flags); err != nil {
-		return &StepError{"unshare mount uts ipc net", err}
+	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC); err != nil {
+		return &StepError{"unshare mount uts ipc", err}
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return &StepError{"make mounts private", err}
@@ -182,132 +173,7 @@ func enterNamespaces(p Plan) error {
 	if err := unix.Sethostname([]byte(p.Hostname)); err != nil {
 		return &StepError{"sethostname " + p.Hostname, err}
 	}
-	if p.Network != NetworkHost {
-		if err := loopbackUp(); err != nil {
-			return &StepError{"bring loopback up", err}
-		}
-	}
 	return nil
-}
-
-// loopbackUp turns on lo in the thread's network namespace (netdevice(7)).
-func loopbackUp() error {
-	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(s)
-	ifreq, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	ifreq.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifreq)
-}
-
-// admit tells sandbox-init what to do and hears that the program was executed.
-func (e *Engine) admit(ctx context.Context, s *Sandbox, p Plan) error {
-	adj := fmt.Sprintf("/proc/%d/oom_score_adj", s.process.Pid)
-	if err := os.WriteFile(adj, fmt.Append(nil, p.OOMScoreAdj), 0); err != nil {
-		return err
-	}
-	deadline := time.Now().Add(handshakeTimeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	if err := s.control.SetDeadline(deadline); err != nil {
-		return err
-	}
-	defer context.AfterFunc(ctx, func() { _ = s.control.SetDeadline(time.Now()) })()
-	filter, err := e.filters.get(p)
-	if err != nil {
-		return err
-	}
-	if err := s.tellSetup(e.setup(p, filter)); err != nil {
-		return fmt.Errorf("tell sandbox-init: %w", err)
-	}
-	failpoint.Hit("isolate.setup.told")
-	kind, body, err := wire.Read(s.control, wire.MaxReply)
-	if err != nil {
-		return errors.Join(fmt.Errorf("hear from sandbox-init: %w", err), ctx.Err())
-	}
-	if s.program, err = started(kind, body); err != nil {
-		return err
-	}
-	return s.control.SetDeadline(time.Time{})
-}
-
-// tellSetup sends the setup, and with it the files of a sandbox that is kept.
-func (s *Sandbox) tellSetup(setup *wire.Setup) error {
-	if s.keep == nil {
-		return wire.Write(s.control, wire.KindSetup, setup.Append(nil))
-	}
-	files, sent, err := s.keep.files()
-	if err != nil {
-		return err
-	}
-	defer sent()
-	setup.Keep = wire.Keep{On: true, Segment: uint64(s.keep.limits.Segment), Rate: uint64(s.keep.limits.Rate)}
-	return writeFiles(s.control, wire.Frame(wire.KindSetup, setup.Append(nil)), files)
-}
-
-// started reads sandbox-init's answer to its setup: the program's pid in the
-// sandbox, or what failed.
-func started(kind wire.Kind, body []byte) (int, error) {
-	switch kind {
-	case wire.KindStarted:
-		pid, err := wire.DecodeNumber(body)
-		return int(pid), err
-	case wire.KindFailed:
-		var f wire.Failed
-		if err := f.Decode(body); err != nil {
-			return 0, err
-		}
-		return 0, failure(&f)
-	}
-	return 0, fmt.Errorf("sandbox-init said something unexpected (kind %d)", kind)
-}
-
-// failure is what sandbox-init said as an error.
-func failure(f *wire.Failed) error {
-	errno := error(syscall.Errno(f.Errno))
-	if f.Errno == 0 || f.Errno > 4095 {
-		errno = errors.New("unknown error")
-	}
-	if f.Step == wire.StepExec {
-		return &ExecError{Path: sanitize(f.Path), Err: errno}
-	}
-	step := "sandbox-init: " + sanitize(f.Step)
-	if f.Path != "" {
-		step += " " + sanitize(f.Path)
-	}
-	return &StepError{step, errno}
-}
-
-// setup is the part of the plan that sandbox-init does.
-func (e *Engine) setup(p Plan, filter []byte) *wire.Setup {
-	s := &wire.Setup{
-		Cgroup:     p.Cgroup.View,
-		Masked:     p.Masked,
-		ReadOnly:   p.ReadOnly,
-		UserLimits: p.UserLimits,
-		Umask:      p.Umask,
-		Caps:       mustMask(p.Capabilities),
-		Scoped:     p.Scoped,
-		Filter:     filter,
-		UID:        p.User.UID,
-		GID:        p.User.GID,
-		Args:       p.Args,
-		Env:        p.Env,
-		Dir:        p.Dir,
-	}
-	if p.AppArmor != Unconfined {
-		s.Profile = p.AppArmor
-	}
-	for _, r := range p.Rlimits {
-		s.Rlimits = append(s.Rlimits, wire.Rlimit{Resource: uint32(r.Resource), Soft: r.Soft, Hard: r.Hard})
-	}
-	return s
 }
 
 // socketPair makes the control socket: our end, with deadlines, and the one for

@@ -2,6 +2,7 @@ package isolate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -106,6 +107,19 @@ type Protect struct {
 }
 
 func (s Protect) String() string { return fmt.Sprintf("remount %s %v", s.Path, s.Flags) }
+
+// beforeNetwork is how many of the steps can be done outside of the sandbox's
+// network namespace: those before sysfs, which shows the one that it is mounted in.
+func (p Plan) beforeNetwork() int {
+	i := slices.IndexFunc(p.Steps, func(s Step) bool {
+		m, ok := s.(Mount)
+		return ok && m.Type == "sysfs"
+	})
+	if i < 0 {
+		return len(p.Steps)
+	}
+	return i
+}
 
 func (MountRoot) step() {}
 func (Mount) step()     {}
