@@ -40,6 +40,7 @@ func (r *Reader) Written() uint64 {
 // An Entry is one record with what belongs to it.
 type Entry struct {
 	Kind Kind
+	At   Cursor // where it begins
 	Time int64  // of the real-time clock, in nanoseconds since 1970
 	Data []byte // of the caller's until the next call
 	Lost uint64 // bytes that were not kept: Data is empty
@@ -55,8 +56,9 @@ func (r *Reader) Next(buf []byte) (Entry, error) {
 			if h, ok = r.oldest(); !ok {
 				return Entry{}, io.EOF
 			}
+			at := r.at
 			if lost := r.jump(h); lost > 0 {
-				return Entry{Lost: lost}, nil
+				return Entry{At: at, Lost: lost}, nil
 			}
 			continue
 		}
@@ -85,11 +87,13 @@ func (r *Reader) Next(buf []byte) (Entry, error) {
 			if !ok {
 				return Entry{}, io.EOF
 			}
+			at := r.at
 			if lost := r.jump(next); lost > 0 {
-				return Entry{Lost: lost}, nil
+				return Entry{At: at, Lost: lost}, nil
 			}
 			continue
 		}
+		e.At = r.at
 		r.at.Offset += size
 		r.at.Position += e.Lost + uint64(len(e.Data))
 		return e, nil

@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/gilliam/hypervisor/isolate/output"
 )
@@ -44,21 +48,21 @@ func (a *app) begin() {
 		if a.r[i], a.w[i], err = os.Pipe(); err != nil {
 			a.t.Fatal(err)
 		}
-		a.t.Cleanup(func(files ...*os.File) func() {
-			return func() {
-				for _, f := range files {
-					f.Close()
-				}
-			}
-		}(a.files[i], a.r[i], a.w[i]))
 	}
 	if a.null, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0); err != nil {
 		a.t.Fatal(err)
 	}
-	a.t.Cleanup(func() { a.null.Close() })
+	a.t.Cleanup(a.close)
 	a.out, err = output.NewWriter([2]int{int(a.files[0].Fd()), int(a.files[1].Fd())}, a.limit, int(a.null.Fd()))
 	if err != nil {
 		a.t.Fatal(err)
+	}
+}
+
+// close closes the files of the program and of sandbox-init.
+func (a *app) close() {
+	for _, f := range []*os.File{a.files[0], a.files[1], a.r[0], a.r[1], a.w[0], a.w[1], a.null} {
+		f.Close()
 	}
 }
 
@@ -77,6 +81,53 @@ func (a *app) write(kind output.Kind, text string) {
 }
 
 func (a *app) end() { close(a.ended) }
+
+// await looks until something is so that no event tells of.
+func await(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	for begun := time.Now(); !so(); runtime.Gosched() {
+		if time.Since(begun) > patience {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+func openFiles(t testing.TB) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// watchesHeld is how many inotify watches the kernel holds for this process
+// (proc_pid_fdinfo(5)).
+func watchesHeld(t testing.TB) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fdinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, e := range entries {
+		b, err := os.ReadFile("/proc/self/fdinfo/" + e.Name())
+		if err != nil {
+			continue // that of the folder itself
+		}
+		n += strings.Count(string(b), "inotify wd:")
+	}
+	return n
+}
+
+// receiveQueue is how much of a socket can be read.
+func receiveQueue(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.SIOCINQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
 
 // show is a line as a word: "1:text", with "+" when it goes on, "-n" for n lost
 // bytes.

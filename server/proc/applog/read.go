@@ -129,7 +129,7 @@ func (r *reading) until(end uint64) error {
 		if err != nil {
 			return err
 		}
-		at := r.reader.Cursor().Position - uint64(len(e.Data)) - e.Lost
+		at := e.At.Position
 		if e.Kind == 0 || !r.begun {
 			r.begun = true
 			if r.filter.at = at; e.Kind == 0 {

@@ -36,7 +36,7 @@ type receiver struct {
 
 func newReceiver(t testing.TB, network string) *receiver {
 	t.Helper()
-	r := &receiver{t: t, network: network, got: make(chan string, 100_000)}
+	r := &receiver{t: t, network: network, got: make(chan string, 400_000)}
 	switch network {
 	case "unix":
 		r.address = filepath.Join(t.TempDir(), "log")
@@ -200,6 +200,19 @@ func (w logWriter) Write(b []byte) (int, error) {
 }
 
 func (a *app) forward(s *Sink) { s.Forward(a.dir, "blog", "web.1", "id-1", a.ended) }
+
+// awaitSaved returns when the cursor says that all that was written is sent.
+func (a *app) awaitSaved() {
+	a.t.Helper()
+	files := openSegments(a.t.Context(), a.dir)
+	defer files.close()
+	files.left = mostReads
+	end := output.NewReader(files.readers(), output.Cursor{}).Written()
+	await(a.t, "the cursor is saved", func() bool {
+		at, err := loadProgress(a.dir)
+		return err == nil && at.Cursor.Position == end
+	})
+}
 
 // lines writes numbered lines.
 func (a *app) lines(from, to int) {

@@ -117,7 +117,6 @@ func (s *sender) again(src *source) {
 func (s *sender) turn(src *source, over bool) {
 	reader := s.readerOf(src)
 	src.files.left, src.files.err, src.finished = mostReads, nil, false
-	src.before = reader.Cursor()
 	e, err := reader.Next(s.buf)
 	switch {
 	case err == nil:
@@ -132,6 +131,7 @@ func (s *sender) turn(src *source, over bool) {
 		s.look[src] = true
 		err = nil
 	case over:
+		src.before = reader.Cursor()
 		if err = src.lines.end(false); err == nil {
 			src.finished = true
 			err = s.sent(src)
@@ -156,12 +156,13 @@ func (s *sender) readerOf(src *source) *output.Reader {
 // send sends what an entry completes.
 func (s *sender) send(src *source, e output.Entry) error {
 	used := 0
+	src.before = e.At
 	switch {
 	case e.Kind == 0:
 		// What was sent of the entry that is no longer there is not lost.
 		e.Lost -= min(e.Lost, uint64(src.at.Used))
 		e.Time = time.Now().UnixNano()
-	case src.before.Generation == src.reader.Cursor().Generation:
+	case e.At == src.at.Cursor:
 		used = min(src.at.Used, len(e.Data))
 	}
 	if err := src.lines.add(e, used); err != nil {

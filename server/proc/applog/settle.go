@@ -213,13 +213,16 @@ func (s *sender) finish() error {
 	}
 	s.mu.Lock()
 	s.ended = true
-	all := s.sources
+	var all []*source
+	for _, src := range s.sources {
+		if src.begun { // the others see that the end has come
+			all = append(all, src)
+		}
+	}
 	s.sources, s.queue = nil, nil
 	s.mu.Unlock()
 	for _, src := range all {
-		if src.begun {
-			src.close()
-		}
+		src.close()
 	}
 	return err
 }

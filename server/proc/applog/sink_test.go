@@ -146,10 +146,12 @@ func TestReceiverAway(t *testing.T) {
 		for n := range 5 {
 			a.lines(200*n, 200*n+100) // UDP holds 200 or so
 			r.expect(numbers(200*n, 200*n+100)...)
+			a.awaitSaved()
 			r.stop()
 			a.lines(200*n+100, 200*n+200)
 			r.start()
 			r.expect(numbers(200*n+100, 200*n+200)...)
+			a.awaitSaved()
 		}
 		a.end()
 		closeSink(t, s)

@@ -34,7 +34,7 @@ type watch struct {
 	tell   func(gone bool)
 }
 
-// add has tell called whenever a log in dir has changed, and when dir is gone,
+// add has tell called whenever a log in dir has changed, and when it is gone,
 // until the watch is removed. It must neither block nor add or remove a watch.
 func (w *watcher) add(dir string, tell func(gone bool)) (*watch, error) {
 	w.mu.Lock()
@@ -50,7 +50,7 @@ func (w *watcher) add(dir string, tell func(gone bool)) (*watch, error) {
 	var wd int
 	err := control(w.file, func(fd int) (err error) {
 		// The same number for every watch of one folder.
-		wd, err = unix.InotifyAddWatch(fd, dir, unix.IN_MODIFY|unix.IN_CREATE|unix.IN_ONLYDIR)
+		wd, err = unix.InotifyAddWatch(fd, dir, unix.IN_MODIFY|unix.IN_CREATE|unix.IN_DELETE|unix.IN_ONLYDIR)
 		return err
 	})
 	if err != nil {
@@ -124,7 +124,8 @@ func (w *watcher) report(b []byte) {
 			tellAll(w.folders[folder], true)
 			delete(w.folders, folder)
 		case name == segmentNames[0] || name == segmentNames[1]:
-			tellAll(w.folders[folder], false)
+			// The folder itself goes only when nobody has one of them open.
+			tellAll(w.folders[folder], mask&unix.IN_DELETE != 0)
 		}
 	}
 }
