@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,6 +66,59 @@ func TestDaemonStops(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, got, want.logs)
 		}
 	}
+}
+
+// When the machine shuts down the daemon is stopped first, and then every process
+// gets SIGTERM and some time: an app ends as it would otherwise, and the next
+// daemon tells how.
+func TestAppsEndWithTheMachine(t *testing.T) {
+	d := serve(t, "--stop-on-exit=false")
+	var procs []proc.Proc
+	for _, end := range []string{"echo bye; exit 0", "echo no; exit 3"} {
+		p := d.create(proc.Request{Command: proc.Shell("trap '" + end + "' TERM; echo up; while :; do read -t 0.005 <> <(:); done")})
+		d.follow(p.ID).until("stdout: up")
+		procs = append(procs, d.get(p.ID))
+	}
+	d.stop()
+	for _, p := range procs {
+		for _, pid := range processesIn(t, p.ID) {
+			if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && err != syscall.ESRCH {
+				t.Errorf("kill %d: %v", pid, err)
+			}
+		}
+		gone(t, p.PID)
+	}
+	d.start()
+	for n, want := range []struct {
+		state proc.State
+		code  int
+		last  string
+	}{{proc.Done, 0, "stdout: bye"}, {proc.Fail, 3, "stdout: no"}} {
+		p := d.wait(procs[n].ID)
+		if p.State != want.state || p.ExitCode == nil || *p.ExitCode != want.code {
+			t.Errorf("got %+v, want %s with %d", p, want.state, want.code)
+		}
+		if got := d.logs(p.ID, ""); !slices.Equal(got, []string{"stdout: up", want.last}) {
+			t.Errorf("got %q, want %s at the end", got, want.last)
+		}
+	}
+}
+
+// processesIn are the processes in a proc's cgroup.
+func processesIn(t *testing.T, id string) (pids []int) {
+	t.Helper()
+	dirs := cgroups(t, id)
+	if len(dirs) == 0 {
+		t.Fatalf("no cgroup of %s", id)
+	}
+	text, err := os.ReadFile(filepath.Join(dirs[0], "cgroup.procs"))
+	must(t, err)
+	for _, field := range strings.Fields(string(text)) {
+		pid, err := strconv.Atoi(field)
+		must(t, err)
+		pids = append(pids, pid)
+	}
+	return pids
 }
 
 // Apps go on when their daemon is killed, or told to end without them, and the next

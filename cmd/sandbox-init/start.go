@@ -70,6 +70,11 @@ func failure(step string, err error) *wire.Failed {
 // resetSignals gives every signal its default action: what the hypervisor was
 // told to ignore, the app is not (signal(7): ignored signals stay ignored
 // across execve).
+//
+// Those that Go's runtime ends a program by get theirs as well, which for PID 1 is
+// to do nothing, also when the host sends them (pid_namespaces(7)): when the
+// machine shuts down, every process of it gets SIGTERM, and what the apps make of
+// it is theirs.
 func resetSignals(*wire.Setup) error {
 	type sigaction struct {
 		handler, flags, restorer uintptr
@@ -79,7 +84,8 @@ func resetSignals(*wire.Setup) error {
 	for sig := uintptr(1); sig <= 64; sig++ {
 		var old sigaction
 		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&old)), 8, 0, 0)
-		if errno != 0 || old.handler != sigIgn {
+		ends := unix.Signal(sig) == unix.SIGHUP || unix.Signal(sig) == unix.SIGINT || unix.Signal(sig) == unix.SIGTERM
+		if errno != 0 || old.handler != sigIgn && !ends {
 			continue
 		}
 		old = sigaction{handler: sigDfl}
