@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -227,4 +228,23 @@ func TestServiceActivatedBySystemd(t *testing.T) {
 	d.want(http.StatusOK, http.MethodGet, "/readyz", nil, nil)
 	d.tcp = <-ready // its own: systemd has none for it
 	d.stop()
+}
+
+// systemd has nothing to say about the units, whatever is in the flags.
+func TestUnits(t *testing.T) {
+	dir := t.TempDir()
+	for _, args := range [][]string{
+		nil,
+		{"--listen", "::1", "--port", "0"},
+		{"--state-dir", filepath.Join(dir, `a "state" %u folder`), "--image-dir", `/srv/it's $HOME; \x`, "--listen", "192.0.2.1"},
+	} {
+		r := command(t, append([]string{"unit", "install", "--dir", dir}, args...)...)
+		if r.code != 0 {
+			t.Fatalf("%q: %s", args, r)
+		}
+		out, err := exec.Command("systemd-analyze", "verify", filepath.Join(dir, "hypervisor.service"), filepath.Join(dir, "hypervisor.socket")).CombinedOutput()
+		if err != nil || len(out) > 0 {
+			t.Errorf("%q: %v\n%s", args, err, out)
+		}
+	}
 }

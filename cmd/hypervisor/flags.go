@@ -54,8 +54,17 @@ func (v *value[T]) Set(s string) error {
 	if err != nil {
 		return err
 	}
-	*v.to, v.text = t, s
+	*v.to, v.text = t, told(t, s)
 	return nil
+}
+
+// told is how a value that was given as s is written again: where it is text
+// itself, such as a path that has become absolute, as that.
+func told[T any](t T, s string) string {
+	if text, ok := any(t).(string); ok && text != "" {
+		return text
+	}
+	return s
 }
 
 func (v *value[T]) Type() string   { return v.kind }
@@ -90,7 +99,7 @@ func (v *listValue[T]) Set(s string) error {
 		if err != nil {
 			return err
 		}
-		*v.to, v.text = append(*v.to, t), append(v.text, part)
+		*v.to, v.text = append(*v.to, t), append(v.text, told(t, part))
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig, ready func()) (err er
 		Procs: n.procs, Templates: n.templates, Token: token, InsecureTCP: cfg.insecureTCP,
 		Version:      server.Version{Version: version, Commit: commit, Go: runtime.Version()},
 		Remarks:      n.remarks,
-		AllowedHosts: cfg.allowedHosts, Listen: cfg.listen, MaxConns: on.maxConns(),
+		AllowedHosts: cfg.allowedHosts, Listen: cfg.listen, MaxConns: on.maxConns(), Drain: drainTime,
 		Metrics: m.Handler(log), Observe: m.ObserveRequest, CountPanic: m.CountPanic, Log: log,
 	})
 	return answer(ctx, srv, on, health{newClient(clientConfig{socket: on.unix[0].Addr().String()}), n.procs}, manager, func() {
@@ -121,10 +121,16 @@ func answer(ctx context.Context, srv *server.Server, on listeners, h health, man
 	return g.Wait()
 }
 
-// closeNode stops every proc and closes the rest. The deadline is the time
-// that a proc is given, and some more to clean up.
+// drainTime is how long requests have to be answered at the end.
+const drainTime = 10 * time.Second
+
+// closeTime is how long procs and engine have to close: the time that a proc is
+// given, and some more to clean up.
+func closeTime(grace time.Duration) time.Duration { return grace + 20*time.Second }
+
+// closeNode closes the procs, and then the rest.
 func closeNode(ctx context.Context, n *node, grace time.Duration, log *slog.Logger) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace+20*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime(grace))
 	defer cancel()
 	var errs []error
 	if err := n.procs.Close(ctx); err != nil {

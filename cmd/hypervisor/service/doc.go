@@ -8,7 +8,7 @@
 //	go n.Watch(ctx, check)                 // beats as long as check finds all well
 //	n.Tell(service.Stopping)
 //
-//	os.Stdout.WriteString(service.Service(service.Unit{Binary: path, Args: args}))
+//	os.Stdout.WriteString(service.Unit{Binary: path, Args: args}.Service())
 //
 // Without a service manager nothing is told, nothing is given, and Watch returns
 // at once. What systemd says is in the process's environment, and only there.
