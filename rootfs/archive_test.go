@@ -3,7 +3,6 @@ package rootfs
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"fmt"
 	"strings"
 	"testing"
@@ -128,22 +127,6 @@ func (a *archive) tar() []byte {
 }
 
 func (a *archive) gz() []byte { return gzipped(a.t, a.tar()) }
-
-func gzipped(t testing.TB, b []byte) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	zw, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := zw.Write(b); err != nil {
-		t.Fatal(err)
-	}
-	if err := zw.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
-}
 
 // sampleImage is a small good image.
 func sampleImage(t testing.TB) []byte {
