@@ -18,8 +18,8 @@ import (
 // manager takes its part and which the oracle tests run through libcontainer
 // itself. Three things of a plan it cannot say:
 //
-//   - the root: libcontainer mounts no overlay, so whoever runs the
-//     configuration mounts one on Rootfs first;
+//   - the root: libcontainer mounts no overlay and idmaps no root, so whoever
+//     runs the configuration mounts one on Rootfs first;
 //   - what harden adds to the seccomp profile: its rules are tried in order,
 //     libseccomp's are not;
 //   - /sys beside the host's network: libcontainer would mount it as root of the

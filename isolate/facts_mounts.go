@@ -15,6 +15,8 @@ func (p Plan) mountFacts() Facts {
 		switch s := step.(type) {
 		case MountRoot:
 			kinds["/"], flags["/"] = "overlay", s.Flags
+		case BindRoot:
+			kinds["/"], flags["/"] = "bind", s.Flags
 		case Mount:
 			kinds[s.Target], flags[s.Target] = s.Type, s.Flags
 		case BindStep:

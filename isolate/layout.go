@@ -54,10 +54,7 @@ var maskedSys = []string{
 // planSteps lists what the launch thread does to the sandbox's files.
 func planSteps(s Spec, h Host) []Step {
 	steps := []Step{
-		MountRoot{
-			Lower: s.Template, Upper: s.Layer.Upper, Work: s.Layer.Work,
-			Options: overlayOptions, Flags: NoSuid | NoDev,
-		},
+		planRoot(s),
 		Mkdir{"/proc"}, // for sandbox-init
 		Mount{"tmpfs", "/dev", []string{"mode=755", "size=64k", "nr_inodes=64"}, NoSuid | NoExec},
 	}
@@ -83,6 +80,17 @@ func planSteps(s Spec, h Host) []Step {
 		steps = append(steps, BindStep{b, ReadOnly | NoSuid | NoDev})
 	}
 	return steps
+}
+
+// planRoot is the step that makes the root.
+func planRoot(s Spec) Step {
+	if s.Tree != "" {
+		return BindRoot{Source: s.Tree, Flags: NoSuid | NoDev}
+	}
+	return MountRoot{
+		Lower: s.Template, Upper: s.Layer.Upper, Work: s.Layer.Work,
+		Options: overlayOptions, Flags: NoSuid | NoDev,
+	}
 }
 
 // scratch are the options of a file system in memory for everyone. It has a file

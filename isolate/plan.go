@@ -1,6 +1,7 @@
 package isolate
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ type Plan struct {
 
 	// Root is where the sandbox's root is mounted, in the launch thread's own
 	// mount namespace; nobody else ever sees it there. It is the template's own
-	// path: the one folder that is sure to exist.
+	// path, or the tree's: the one folder that is sure to exist.
 	Root string `json:"root"`
 
 	// Steps are done before sandbox-init is forked, in this order.
@@ -88,7 +89,7 @@ func NewPlan(s Spec, h Host) (Plan, error) {
 		Network:      s.Network,
 		IDs:          s.IDs,
 		User:         s.User,
-		Root:         s.Template,
+		Root:         cmp.Or(s.Tree, s.Template),
 		Steps:        planSteps(s, h),
 		Masked:       slices.Clone(maskedProc),
 		ReadOnly:     slices.Clone(readOnlyProc),

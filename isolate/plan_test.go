@@ -85,6 +85,39 @@ func TestPlanJSON(t *testing.T) {
 	golden(t, "testdata/plan.json", string(b)+"\n")
 }
 
+// A template in the making is its sandbox's root itself: the plan differs in that
+// alone.
+func TestPlanTree(t *testing.T) {
+	apart, tree := testSpec(), testSpec()
+	tree.Template, tree.Layer, tree.Tree = "", Layer{}, tree.Template
+	want, err := NewPlan(apart, testHost())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := NewPlan(tree, testHost())
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := BindRoot{Source: "/var/lib/gilliam/template", Flags: NoSuid | NoDev}
+	if got.Root != want.Root || got.Steps[0] != Step(root) {
+		t.Errorf("root %s: %v", got.Root, got.Steps[0])
+	}
+	if s := root.String(); s != "bind /var/lib/gilliam/template on / nosuid,nodev (idmapped)" {
+		t.Errorf("prints as %q", s)
+	}
+	if f := got.Facts(testHost()); f["mount /"] != "bind nosuid,nodev" || f["options /"] != "" {
+		t.Errorf("facts %q %q", f["mount /"], f["options /"])
+	}
+	b, err := json.Marshal(got)
+	if err != nil || !strings.Contains(string(b), `{"flags":"nosuid,nodev","op":"bind_root","source":"/var/lib/gilliam/template","text":"bind `) {
+		t.Errorf("JSON %s %v", b, err)
+	}
+	got.Steps[0] = want.Steps[0]
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("more differs:\n%v", got)
+	}
+}
+
 func TestPlanDefaults(t *testing.T) {
 	s := Spec{
 		ID: "a", Template: "/t", Layer: Layer{"/u", "/w"}, Args: []string{"true"},
@@ -136,6 +169,10 @@ func TestSpecRefused(t *testing.T) {
 		{"Template", func(s *Spec) { s.Template = "relative" }},
 		{"Template", func(s *Spec) { s.Template = "/a/../b" }},
 		{"Layer", func(s *Spec) { s.Layer.Work = "" }},
+		{"Tree", func(s *Spec) { s.Tree = "/tree" }},
+		{"Tree", func(s *Spec) { s.Template, s.Tree = "", "/tree" }},
+		{"Tree", func(s *Spec) { s.Template, s.Layer, s.Tree = "", Layer{}, "/" }},
+		{"Tree", func(s *Spec) { s.Template, s.Layer, s.Tree = "", Layer{}, "tree" }},
 		{"Args", func(s *Spec) { s.Args = nil }},
 		{"Args", func(s *Spec) { s.Args = []string{""} }},
 		{"Args", func(s *Spec) { s.Args = []string{"/proc/self/exe"} }},

@@ -26,6 +26,8 @@ func stepJSON(step Step) any {
 		return object("mount_root", map[string]any{
 			"lower": s.Lower, "upper": s.Upper, "work": s.Work, "options": s.Options, "flags": s.Flags.String(),
 		})
+	case BindRoot:
+		return object("bind_root", map[string]any{"source": s.Source, "flags": s.Flags.String()})
 	case Mount:
 		return object("mount", map[string]any{"type": s.Type, "target": s.Target, "options": s.Options, "flags": s.Flags.String()})
 	case Mkdir:

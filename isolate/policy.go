@@ -36,6 +36,8 @@ func (p Policy) Check(s Spec) error {
 		}
 	}
 	switch {
+	case s.Tree != "":
+		return &SpecError{"Tree", "is for templates in the making, never for an app"}
 	case s.User.UID == 0 && !p.Root:
 		return &SpecError{"User", "root is not allowed by the operator's policy"}
 	case s.Seccomp != nil && !p.Seccomp:

@@ -30,6 +30,7 @@ func TestPolicy(t *testing.T) {
 		{"", loose, func(s *Spec) { s.Capabilities = []string{"CAP_KILL"} }},
 		{"Capabilities", loose, func(s *Spec) { s.Capabilities = []string{"CAP_KILL", "CAP_SYS_ADMIN"} }},
 		{"Capabilities", Policy{}, func(s *Spec) { s.Capabilities = []string{"CAP_KILL"} }},
+		{"Tree", loose, func(s *Spec) { s.Template, s.Layer, s.Tree = "", Layer{}, "/var/lib/gilliam/template" }},
 		{"", loose, func(s *Spec) { s.User = User{} }},
 		{"User", Policy{}, func(s *Spec) { s.User = User{} }},
 		{"", loose, func(s *Spec) { s.Seccomp = &specs.LinuxSeccomp{} }},

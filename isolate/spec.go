@@ -28,6 +28,14 @@ type Spec struct {
 	// Layer is where the sandbox's own writes go.
 	Layer Layer
 
+	// Tree is the absolute path of a folder that is the sandbox's root itself,
+	// writable and kept, in place of Template and Layer: a template in the making.
+	// On the disk its files belong to the ids that the sandbox sees: what its root
+	// makes is the host's root's. No one else may use the folder meanwhile, and it
+	// is never one that is shared. Empty, as for every app, means Template and
+	// Layer; no [Policy] allows it.
+	Tree string
+
 	// Binds are further host files and folders to show, read-only.
 	Binds []Bind
 

@@ -7,7 +7,7 @@ import (
 )
 
 // A Step is one effect of the launch thread on the file system that the
-// sandbox will see: a [MountRoot], [Mount], [Device], [Symlink], [Mkdir],
+// sandbox will see: a [MountRoot], [BindRoot], [Mount], [Device], [Symlink], [Mkdir],
 // [BindStep], [Mask], or [Protect]. Paths are of the sandbox unless said
 // otherwise.
 type Step interface {
@@ -47,6 +47,17 @@ type MountRoot struct {
 func (s MountRoot) String() string {
 	return fmt.Sprintf("mount overlay on / %v lowerdir=%s (idmapped),upperdir=%s,workdir=%s,%s",
 		s.Flags, s.Lower, s.Upper, s.Work, strings.Join(s.Options, ","))
+}
+
+// BindRoot makes a folder of the host's the sandbox's root, writable. It is
+// idmapped to the sandbox's ids.
+type BindRoot struct {
+	Source string
+	Flags  MountFlags
+}
+
+func (s BindRoot) String() string {
+	return fmt.Sprintf("bind %s on / %v (idmapped)", s.Source, s.Flags)
 }
 
 // Mount mounts a new file system of a type.
@@ -122,6 +133,7 @@ func (p Plan) beforeNetwork() int {
 }
 
 func (MountRoot) step() {}
+func (BindRoot) step()  {}
 func (Mount) step()     {}
 func (Mkdir) step()     {}
 func (Device) step()    {}

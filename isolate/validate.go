@@ -19,10 +19,6 @@ func (s Spec) validate() error {
 		return bad("Hostname", "must be at most 64 bytes")
 	case strings.ContainsFunc(s.Hostname, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return bad("Hostname", "must be printable ASCII without spaces")
-	case !cleanAbs(s.Template) || s.Template == "/":
-		return bad("Template", "must be a clean absolute path and not /")
-	case !cleanAbs(s.Layer.Upper) || !cleanAbs(s.Layer.Work):
-		return bad("Layer", "must be two clean absolute paths")
 	case len(s.Args) == 0 || s.Args[0] == "":
 		return bad("Args", "must name a program")
 	case under(path.Clean(s.Args[0]), "/proc"):
@@ -44,6 +40,9 @@ func (s Spec) validate() error {
 	case s.User.UID >= s.IDs.Size || s.User.GID >= s.IDs.Size:
 		return bad("User", "must lie in the range of ids")
 	}
+	if err := s.validateRoot(); err != nil {
+		return err
+	}
 	if _, err := capabilityMask(s.Capabilities); err != nil {
 		return bad("Capabilities", err.Error())
 	}
@@ -57,6 +56,23 @@ func (s Spec) validate() error {
 		return bad("Network", `must be "none" or "host"`)
 	}
 	return s.Limits.Check()
+}
+
+// validateRoot wants a template with a layer, or a tree and neither.
+func (s Spec) validateRoot() error {
+	switch {
+	case s.Tree != "" && (!cleanAbs(s.Tree) || s.Tree == "/"):
+		return &SpecError{"Tree", "must be a clean absolute path and not /"}
+	case s.Tree != "" && (s.Template != "" || s.Layer != Layer{}):
+		return &SpecError{"Tree", "is in place of Template and Layer: must not stand beside them"}
+	case s.Tree != "":
+		return nil
+	case !cleanAbs(s.Template) || s.Template == "/":
+		return &SpecError{"Template", "must be a clean absolute path and not /"}
+	case !cleanAbs(s.Layer.Upper) || !cleanAbs(s.Layer.Work):
+		return &SpecError{"Layer", "must be two clean absolute paths"}
+	}
+	return nil
 }
 
 func (s Spec) validateEnv() error {

@@ -107,8 +107,11 @@ func defaultOption(fstype, key string) string {
 func (p Plan) bindTargets() []string {
 	var targets []string
 	for _, s := range p.Steps {
-		if b, ok := s.(BindStep); ok {
-			targets = append(targets, b.Target)
+		switch s := s.(type) {
+		case BindRoot:
+			targets = append(targets, "/")
+		case BindStep:
+			targets = append(targets, s.Target)
 		}
 	}
 	return targets
