@@ -15,6 +15,7 @@ func (p Plan) mountFacts() Facts {
 		switch s := step.(type) {
 		case MountRoot:
 			kinds["/"], flags["/"] = "overlay", s.Flags
+			f["layers /"] = strconv.Itoa(len(s.Lowers))
 		case BindRoot:
 			kinds["/"], flags["/"] = "bind", s.Flags
 		case Mount:

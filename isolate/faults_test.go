@@ -77,12 +77,12 @@ func TestBadPlans(t *testing.T) {
 		{"/no/such/template", func(p *isolate.Plan) { p.Root = "/no/such/template" }},
 		{"idmap /no/such/template: no such file", func(p *isolate.Plan) {
 			root := p.Steps[0].(isolate.MountRoot)
-			root.Lower = "/no/such/template"
+			root.Lowers = []string{"/no/such/template"}
 			p.Steps = slices.Concat([]isolate.Step{root}, p.Steps[1:])
 		}},
 		{"idmap /proc: its file system cannot be idmapped", func(p *isolate.Plan) {
 			root := p.Steps[0].(isolate.MountRoot)
-			root.Lower = "/proc"
+			root.Lowers = []string{"/proc"}
 			p.Steps = slices.Concat([]isolate.Step{root}, p.Steps[1:])
 		}},
 		{"sethostname", func(p *isolate.Plan) { p.Hostname = strings.Repeat("x", 65) }},

@@ -88,10 +88,13 @@ func planRoot(s Spec) Step {
 		return BindRoot{Source: s.Tree, Flags: NoSuid | NoDev}
 	}
 	return MountRoot{
-		Lower: s.Template, Upper: s.Layer.Upper, Work: s.Layer.Work,
+		Lowers: s.lowers(), Upper: s.Layer.Upper, Work: s.Layer.Work,
 		Options: overlayOptions, Flags: NoSuid | NoDev,
 	}
 }
+
+// lowers are all read-only layers, the topmost first.
+func (s Spec) lowers() []string { return append(slices.Clone(s.Lowers), s.Template) }
 
 // scratch are the options of a file system in memory for everyone. It has a file
 // for each page of 4 KiB: files are kernel memory, which is the sandbox's too.

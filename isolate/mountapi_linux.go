@@ -1,7 +1,6 @@
 package isolate
 
 import (
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -103,6 +102,3 @@ func relative(path string) string {
 	}
 	return "."
 }
-
-// fdPath names an open file for calls that want a path.
-func fdPath(fd int) string { return "/proc/thread-self/fd/" + strconv.Itoa(fd) }

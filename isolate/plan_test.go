@@ -30,7 +30,7 @@ func testHost() Host {
 
 func testSpec() Spec {
 	return Spec{
-		ID: "0b1c", Hostname: "blog-web.1", Template: "/var/lib/gilliam/template",
+		ID: "0b1c", Hostname: "blog-web.1", Template: "/var/lib/gilliam/template", Lowers: []string{"/layers/b", "/layers/a"},
 		Layer: Layer{Upper: "/l/upper", Work: "/l/work"},
 		Binds: []Bind{
 			{Source: "/cache/x", Target: "/app", IDMapped: true},
@@ -154,6 +154,14 @@ func TestPlanFollowsHost(t *testing.T) {
 	}
 }
 
+func manyLowers(n int) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = "/layers/" + strconv.Itoa(i)
+	}
+	return all
+}
+
 func TestSpecRefused(t *testing.T) {
 	for _, c := range []struct {
 		field string
@@ -168,6 +176,11 @@ func TestSpecRefused(t *testing.T) {
 		{"Template", func(s *Spec) { s.Template = "/" }},
 		{"Template", func(s *Spec) { s.Template = "relative" }},
 		{"Template", func(s *Spec) { s.Template = "/a/../b" }},
+		{"Lowers", func(s *Spec) { s.Lowers = []string{"relative"} }},
+		{"Lowers", func(s *Spec) { s.Lowers = []string{"/"} }},
+		{"Lowers", func(s *Spec) { s.Lowers = []string{s.Template} }},
+		{"Lowers", func(s *Spec) { s.Lowers = []string{"/a", "/b", "/a"} }},
+		{"Lowers", func(s *Spec) { s.Lowers = manyLowers(500) }},
 		{"Layer", func(s *Spec) { s.Layer.Work = "" }},
 		{"Tree", func(s *Spec) { s.Tree = "/tree" }},
 		{"Tree", func(s *Spec) { s.Template, s.Tree = "", "/tree" }},

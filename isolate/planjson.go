@@ -24,7 +24,7 @@ func stepJSON(step Step) any {
 	switch s := step.(type) {
 	case MountRoot:
 		return object("mount_root", map[string]any{
-			"lower": s.Lower, "upper": s.Upper, "work": s.Work, "options": s.Options, "flags": s.Flags.String(),
+			"lower": s.Lowers, "upper": s.Upper, "work": s.Work, "options": s.Options, "flags": s.Flags.String(),
 		})
 	case BindRoot:
 		return object("bind_root", map[string]any{"source": s.Source, "flags": s.Flags.String()})

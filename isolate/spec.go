@@ -22,8 +22,13 @@ type Spec struct {
 	Hostname string
 
 	// Template is the absolute path of the shared root file system. It is the
-	// overlay's read-only lower layer and is never written to.
+	// overlay's lowest read-only layer and is never written to.
 	Template string
+
+	// Lowers are further read-only layers above Template, the topmost first, in the
+	// form that overlayfs has for deleted files and replaced folders. Each is the
+	// absolute path of a folder. Nil means none.
+	Lowers []string
 
 	// Layer is where the sandbox's own writes go.
 	Layer Layer

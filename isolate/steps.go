@@ -36,17 +36,19 @@ func (f MountFlags) String() string {
 	return strings.Join(names, ",")
 }
 
-// MountRoot mounts the overlay that is the sandbox's root. Lower, Upper and
-// Work are paths on the host; Lower is idmapped to the sandbox's ids.
+// MountRoot mounts the overlay that is the sandbox's root. Lowers, Upper and
+// Work are paths on the host; Lowers are read-only, the topmost first, and idmapped
+// to the sandbox's ids.
 type MountRoot struct {
-	Lower, Upper, Work string
-	Options            []string // key or key=value
-	Flags              MountFlags
+	Lowers      []string
+	Upper, Work string
+	Options     []string // key or key=value
+	Flags       MountFlags
 }
 
 func (s MountRoot) String() string {
 	return fmt.Sprintf("mount overlay on / %v lowerdir=%s (idmapped),upperdir=%s,workdir=%s,%s",
-		s.Flags, s.Lower, s.Upper, s.Work, strings.Join(s.Options, ","))
+		s.Flags, strings.Join(s.Lowers, ":"), s.Upper, s.Work, strings.Join(s.Options, ","))
 }
 
 // BindRoot makes a folder of the host's the sandbox's root, writable. It is

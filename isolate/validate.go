@@ -1,6 +1,7 @@
 package isolate
 
 import (
+	"fmt"
 	"math"
 	"path"
 	"regexp"
@@ -63,16 +64,35 @@ func (s Spec) validateRoot() error {
 	switch {
 	case s.Tree != "" && (!cleanAbs(s.Tree) || s.Tree == "/"):
 		return &SpecError{"Tree", "must be a clean absolute path and not /"}
-	case s.Tree != "" && (s.Template != "" || s.Layer != Layer{}):
-		return &SpecError{"Tree", "is in place of Template and Layer: must not stand beside them"}
+	case s.Tree != "" && (s.Template != "" || len(s.Lowers) > 0 || s.Layer != Layer{}):
+		return &SpecError{"Tree", "is in place of Template, Lowers and Layer: must not stand beside them"}
 	case s.Tree != "":
 		return nil
 	case !cleanAbs(s.Template) || s.Template == "/":
 		return &SpecError{"Template", "must be a clean absolute path and not /"}
+	case !validLowers(s.lowers()):
+		return &SpecError{"Lowers", fmt.Sprintf("must be clean absolute paths, all different, at most %d with the template", maxLowers)}
 	case !cleanAbs(s.Layer.Upper) || !cleanAbs(s.Layer.Work):
 		return &SpecError{"Layer", "must be two clean absolute paths"}
 	}
 	return nil
+}
+
+// maxLowers is how many lower layers overlayfs takes (OVL_MAX_STACK in
+// fs/overlayfs/params.h).
+const maxLowers = 500
+
+// validLowers tells whether an overlay can be made of these layers: it takes no
+// folder twice.
+func validLowers(all []string) bool {
+	seen := make(map[string]bool, len(all))
+	for _, dir := range all {
+		if !cleanAbs(dir) || dir == "/" || seen[dir] {
+			return false
+		}
+		seen[dir] = true
+	}
+	return len(all) <= maxLowers
 }
 
 func (s Spec) validateEnv() error {

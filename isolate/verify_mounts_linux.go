@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -58,6 +59,9 @@ func (r *factReader) options(top map[string]*mountinfo.Info) {
 		if m == nil {
 			continue
 		}
+		if path == "/" {
+			r.f["layers /"] = lowerLayers(m.VFSOptions)
+		}
 		shown := make(map[string]string)
 		for o := range strings.SplitSeq(m.VFSOptions, ",") {
 			key, _, _ := strings.Cut(o, "=")
@@ -77,6 +81,16 @@ func (r *factReader) options(top map[string]*mountinfo.Info) {
 		}
 		r.f["options "+path] = optionsFact(got)
 	}
+}
+
+// lowerLayers counts the lower layers of an overlay, which are named by numbers.
+func lowerLayers(options string) string {
+	for o := range strings.SplitSeq(options, ",") {
+		if layers, ok := strings.CutPrefix(o, "lowerdir="); ok {
+			return strconv.Itoa(strings.Count(layers, ":") + 1)
+		}
+	}
+	return ""
 }
 
 // defaultOption is what the kernel does where a file system shows no such option:

@@ -50,16 +50,16 @@ func rootOf(p isolate.Plan) (isolate.MountRoot, bool) {
 // mount(2): an overlay over an idmapped view of the template. The layers are
 // named by descriptors, so that the sandbox is not told where they are.
 func mountRoot(dir string, root isolate.MountRoot, users *os.File) error {
-	lower, err := unix.OpenTree(unix.AT_FDCWD, root.Lower, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	lower, err := unix.OpenTree(unix.AT_FDCWD, root.Lowers[0], unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
-		return fmt.Errorf("open_tree %s: %w", root.Lower, err)
+		return fmt.Errorf("open_tree %s: %w", root.Lowers[0], err)
 	}
 	defer unix.Close(lower)
 	err = unix.MountSetattr(lower, "", unix.AT_EMPTY_PATH, &unix.MountAttr{
 		Attr_set: unix.MOUNT_ATTR_IDMAP | unix.MOUNT_ATTR_RDONLY, Userns_fd: uint64(users.Fd()),
 	})
 	if err != nil {
-		return fmt.Errorf("idmap %s: %w", root.Lower, err)
+		return fmt.Errorf("idmap %s: %w", root.Lowers[0], err)
 	}
 	upper, err := os.Open(root.Upper)
 	if err != nil {

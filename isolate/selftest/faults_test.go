@@ -40,7 +40,7 @@ type fault struct {
 // faults has at least one for every check that launches a sandbox.
 var faults = map[string][]fault{
 	"sandbox": {{spoil: func(p *isolate.Plan) {
-		changeStep(p, func(s isolate.MountRoot) isolate.Step { s.Lower = "/sys"; return s })
+		changeStep(p, func(s isolate.MountRoot) isolate.Step { s.Lowers = []string{"/sys"}; return s })
 	}, sees: "cannot be idmapped"}},
 	"identity":       {{spoil: func(p *isolate.Plan) { p.User = isolate.User{UID: 1001, GID: 1000} }, sees: "self Uid"}},
 	"ids":            {{spoil: func(p *isolate.Plan) { p.IDs = rangeOf(2) }, sees: "uid_map"}},
