@@ -164,10 +164,15 @@ func launchUnderFault(number string) error {
 }
 
 // deny has the kernel refuse the call to every thread of this process and to what
-// it starts, with EPERM (seccomp(2)).
+// it starts (seccomp(2)): with EPERM, but clone3 with ENOSYS, for which pthread_create
+// has another way to make the threads of this very program.
 func (c deniedCall) deny() error {
 	if c == (deniedCall{}) {
 		return nil
+	}
+	refusal := uint32(unix.EPERM)
+	if c.nr == unix.SYS_CLONE3 {
+		refusal = uint32(unix.ENOSYS)
 	}
 	const (
 		load  = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
@@ -180,7 +185,7 @@ func (c deniedCall) deny() error {
 		{Code: load, K: uint32(data + 8*c.arg)}, // the low half, on little-endian machines
 		{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: c.mask},
 		{Code: equal, K: c.value, Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | refusal},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
