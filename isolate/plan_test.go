@@ -89,6 +89,7 @@ func TestPlanJSON(t *testing.T) {
 // alone.
 func TestPlanTree(t *testing.T) {
 	apart, tree := testSpec(), testSpec()
+	apart.Lowers, tree.Lowers = nil, nil
 	tree.Template, tree.Layer, tree.Tree = "", Layer{}, tree.Template
 	want, err := NewPlan(apart, testHost())
 	if err != nil {

@@ -48,7 +48,8 @@ func (r report) mounts() {
 func (r report) options(name, list string) {
 	for o := range strings.SplitSeq(list, ",") {
 		key, value, _ := strings.Cut(o, "=")
-		if strings.HasPrefix(value, "/proc/") && strings.Contains(value, "/fd/") {
+		// By its number alone, or by the path of that.
+		if strings.HasSuffix(key, "dir") && strings.Trim(value[strings.LastIndexByte(value, '/')+1:], "0123456789") == "" {
 			value = "a descriptor"
 		}
 		if key == "ro" || key == "rw" {
