@@ -32,6 +32,9 @@ func (u *unpacker) file(h *tar.Header, name string, body io.Reader) (err error) 
 	if err != nil {
 		return err
 	}
+	if err := u.ratio(u.Bytes); err != nil {
+		return err
+	}
 	if err := f.Chmod(fileMode(h.Mode)); err != nil {
 		return err
 	}

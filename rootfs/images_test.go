@@ -157,10 +157,11 @@ func TestFetchFails(t *testing.T) {
 		{"html with 200", answer([]byte("\n<!DOCTYPE html><html>")), "a web page (HTML): check that the URL"},
 		{"html in capitals", answer([]byte("<HTML>")), "a web page (HTML)"},
 		{"json", answer([]byte(`{"error":"x"}`)), "JSON text"},
-		{"zip", answer([]byte("PK\x03\x04xxxx")), "a zip archive"},
-		{"zstd", answer([]byte("\x28\xb5\x2f\xfdxxxx")), "zstd"},
-		{"tar", answer(plainTar), "a tar that is not compressed"},
-		{"one byte", answer([]byte{0x1f}), "not a gzip'd tar"},
+		{"zip", answer([]byte("PK\x03\x04xxxx")), "damaged: zip"},
+		{"zstd", answer([]byte("\x28\xb5\x2f\xfdxxxx")), "the zstd data"},
+		{"bzip2", answer([]byte("BZh9xxxx")), "compressed with bzip2: compress it with gzip, xz or zstd"},
+		{"tar and garbage", answer(append(bytes.Clone(plainTar), "garbage"...)), "data after the end of the archive"},
+		{"one byte", answer([]byte{0x1f}), "not a tar or zip archive"},
 		{"empty", answer(nil), "empty: the server has sent nothing"},
 		{"cut", answer(half), "ends too early"},
 		{"cut in the header", answer(image[:6]), "ends too early"},
@@ -179,7 +180,7 @@ func TestFetchFails(t *testing.T) {
 					zw.Close()
 				}
 			}
-		}, "not a gzip'd tar"},
+		}, "not a tar or zip archive"},
 		{"endless chunks", func(w http.ResponseWriter, r *http.Request) {
 			member := gzipped(t, make([]byte, 512))
 			w.Write(gzipped(t, plainTar))

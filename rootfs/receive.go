@@ -1,7 +1,6 @@
 package rootfs
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -53,14 +52,22 @@ func (i *Images) receive(ctx context.Context, src source, root *os.Root) (st sta
 		cancel(fmt.Errorf("no data for %v: the server has stalled after %s", i.stall, size(flow.got.Load())))
 	})
 	defer flow.watch.Stop()
-	in := bufio.NewReaderSize(flow, 64<<10)
-	if err := sniff(in); err != nil {
-		return stats{}, err
-	}
-	if st, err = unpack(in, tree, i.cfg.Limits); err != nil {
+	if st, err = unpack(flow, tree, i.cfg.Limits, func() (*os.File, error) { return nameless(root) }); err != nil {
 		return stats{}, err
 	}
 	return st, src.changed()
+}
+
+// nameless makes a file that is gone when it is closed.
+func nameless(root *os.Root) (*os.File, error) {
+	f, err := root.OpenFile(spoolName, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := root.Remove(spoolName); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 func (i *Images) tooLong() error {
@@ -121,6 +128,8 @@ func plain(err error) error {
 			return fmt.Errorf("no host %s: check that the URL is right", quote(dns.Name))
 		}
 		return fmt.Errorf("look up host %s: the name servers do not answer: try again later", quote(dns.Name))
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errCut
 	case errors.As(err, &cert):
 		return fmt.Errorf("the server's certificate is not to be trusted: %v", cert.Err)
 	}

@@ -28,6 +28,7 @@ const (
 	damagedPrefix = ".damaged-"
 	treeName      = "tree"
 	recordName    = "image.json"
+	spoolName     = "spool" // of a transfer that must be whole before it can be unpacked
 )
 
 // A record is what image.json holds.

@@ -2,8 +2,8 @@ package rootfs
 
 import (
 	"archive/tar"
-	"compress/flate"
-	"compress/gzip"
+	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +17,7 @@ type UnpackLimits struct {
 	Entries  int   // files, folders and links, named or implied; 50,000
 	Path     int   // bytes of a name; 4096
 	Depth    int   // parts of a name; 64
+	Ratio    int64 // bytes unpacked for one byte sent, beyond the first 64 MiB; 250
 }
 
 func (l UnpackLimits) withDefaults() UnpackLimits {
@@ -35,8 +36,15 @@ func (l UnpackLimits) withDefaults() UnpackLimits {
 	if l.Depth == 0 {
 		l.Depth = 64
 	}
+	if l.Ratio == 0 {
+		l.Ratio = 250
+	}
 	return l
 }
+
+// ratioFrom is how much may be unpacked whatever the ratio: what is small does no
+// harm, and a few zeros are packed very small.
+const ratioFrom = 64 << 20
 
 // raw bounds the tar itself: what the files may hold, and for each entry its
 // header, one PAX header (pax(1)) and what they are padded to. Without it, long
@@ -45,36 +53,64 @@ func (l UnpackLimits) raw() int64 { return l.Bytes + int64(l.Entries)*4096 + 1<<
 
 // stats say what an archive held.
 type stats struct {
+	Format  string // "tar", "tar+gzip", "zip", …
 	Bytes   int64
 	Entries int
 }
 
-// unpack makes the files of a gzip'd tar (RFC 1952, pax(1)) in root, an empty
-// folder that no one else knows of. Nothing is ever made outside root, or
-// through a link, or with a bit or an owner that gives a right. When it fails,
-// root holds a part that is to be thrown away.
-func unpack(r io.Reader, root *os.Root, lim UnpackLimits) (stats, error) {
+// unpack makes the files of an archive in root, an empty folder that no one else
+// knows of: a tar (pax(1)), plain or compressed as [Decompress] knows it, while it
+// is read, or a zip, whose directory is at its end, by way of an empty file that
+// spool makes. Nothing is ever made outside root, or through a link, or with a bit
+// or an owner that gives a right. When it fails, root holds a part that is to be
+// thrown away.
+//
+// Names that differ by case, or in how Unicode composes a letter, are different
+// names: so they are to the kernel, and honest archives hold both (the sources of
+// Linux do). On a file system for which they are the same, the second is refused
+// or replaces the first, as if it had been written alike.
+func unpack(r io.Reader, root *os.Root, lim UnpackLimits, spool func() (*os.File, error)) (stats, error) {
 	lim = lim.withDefaults()
-	zr, err := gzip.NewReader(r)
-	if err != nil {
-		if errors.Is(err, gzip.ErrHeader) || err == io.EOF {
-			err = errors.New("not a gzip'd tar: it has no gzip header")
-		}
-		return stats{}, archiveError(err)
+	sent := &meter{r: r}
+	in := bufio.NewReaderSize(sent, 64<<10)
+	head, err := in.Peek(4)
+	switch {
+	case len(head) == 0 && err == io.EOF:
+		return stats{}, errors.New("empty: the server has sent nothing; check that the URL is right")
+	case err != nil && err != io.EOF:
+		return stats{}, err
 	}
-	in := &capped{r: zr, left: lim.raw(), lim: lim}
-	u := newUnpacker(root, lim)
-	err = u.all(tar.NewReader(in))
-	if err == nil {
-		err = onlyZeros(in)
+	u := newUnpacker(root, lim, sent)
+	if bytes.Equal(head, []byte(zipMagic)) {
+		err = u.unzip(in, spool)
+	} else {
+		err = u.untar(in)
 	}
 	if err == nil && u.Entries == 0 {
 		err = errors.New("the archive is empty: it must hold the files of the app")
 	}
-	if err = errors.Join(err, u.close()); err != nil {
-		return u.stats, archiveError(err)
+	return u.stats, errors.Join(err, u.close())
+}
+
+// untar unpacks a tar that may be compressed.
+func (u *unpacker) untar(r io.Reader) error {
+	zr, how, err := Decompress(r)
+	if err != nil {
+		return err
 	}
-	return u.stats, nil
+	defer zr.Close()
+	u.Format = "tar"
+	if how != Uncompressed {
+		u.Format += "+" + string(how)
+	}
+	in := bufio.NewReaderSize(&capped{r: zr, u: u}, 64<<10)
+	if err := sniff(in, how); err != nil {
+		return err
+	}
+	if err := u.all(tar.NewReader(in)); err != nil {
+		return archiveError(err)
+	}
+	return onlyZeros(in)
 }
 
 // onlyZeros reads what follows the end of the archive, which may be nothing but
@@ -97,40 +133,55 @@ func onlyZeros(r io.Reader) error {
 	}
 }
 
-// capped ends a stream that is longer than any archive within the limits.
+// A meter counts what is read.
+type meter struct {
+	r io.Reader
+	n int64
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	m.n += int64(n)
+	return n, err
+}
+
+// capped ends a tar that is longer than any within the limits.
 type capped struct {
-	r    io.Reader
-	left int64
-	lim  UnpackLimits
+	r io.Reader
+	u *unpacker
+	n int64
 }
 
 func (c *capped) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
-	if c.left -= int64(n); c.left < 0 {
-		return 0, errTooMuch(c.lim)
+	if c.n += int64(n); c.n > c.u.lim.raw() {
+		return 0, errTooMuch(c.u.lim)
+	}
+	if e := c.u.ratio(c.n); e != nil {
+		return 0, e
 	}
 	return n, err
+}
+
+// ratio keeps to the limit of the ratio.
+func (u *unpacker) ratio(unpacked int64) error {
+	if unpacked > ratioFrom && unpacked/u.lim.Ratio > u.sent.n {
+		return fmt.Errorf("a bomb: %s of it unpack to more than %s", size(u.sent.n), size(unpacked))
+	}
+	return nil
 }
 
 func errTooMuch(lim UnpackLimits) error {
 	return fmt.Errorf("unpacks to more than %s: make it smaller, or have the operator raise the limit", size(lim.Bytes))
 }
 
-// archiveError says what the errors of the decoders mean for who made the
-// archive.
+// archiveError says what the errors of package tar mean for who made the archive.
 func archiveError(err error) error {
-	var corrupt flate.CorruptInputError
 	switch {
-	case errors.Is(err, gzip.ErrHeader):
-		return errors.New("damaged: there is data after the end of the gzip stream")
-	case errors.Is(err, gzip.ErrChecksum):
-		return errors.New("damaged: the gzip checksum is wrong")
-	case errors.As(err, &corrupt):
-		return fmt.Errorf("damaged: the gzip data is corrupt at byte %d", int64(corrupt))
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("ends too early: the file or its transfer is cut off")
+		return errCut
 	case errors.Is(err, tar.ErrHeader), errors.Is(err, tar.ErrFieldTooLong):
-		return fmt.Errorf("not a gzip'd tar: %w", err)
+		return fmt.Errorf("damaged: %w", err)
 	}
 	return err
 }

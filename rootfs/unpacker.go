@@ -20,6 +20,7 @@ type unpacker struct {
 	stats
 	root *os.Root
 	lim  UnpackLimits
+	sent *meter               // the archive as it comes
 	dirs map[string]time.Time // cleaned name to the time it is to have at the end
 	buf  []byte
 
@@ -27,17 +28,16 @@ type unpacker struct {
 	here *os.Root
 }
 
-func newUnpacker(root *os.Root, lim UnpackLimits) *unpacker {
-	return &unpacker{root: root, lim: lim, dirs: map[string]time.Time{".": {}}, buf: make([]byte, 128<<10)}
+func newUnpacker(root *os.Root, lim UnpackLimits, sent *meter) *unpacker {
+	return &unpacker{root: root, lim: lim, sent: sent, dirs: map[string]time.Time{".": {}}, buf: make([]byte, 128<<10)}
 }
 
-// all makes every entry, and gives the folders their times when nothing is made
-// in them any more.
+// all makes every entry of a tar.
 func (u *unpacker) all(tr *tar.Reader) error {
 	for {
 		h, err := tr.Next()
 		if err == io.EOF {
-			break
+			return u.times()
 		}
 		if err != nil {
 			return err
@@ -46,6 +46,10 @@ func (u *unpacker) all(tr *tar.Reader) error {
 			return err
 		}
 	}
+}
+
+// times gives the folders their times, when nothing is made in them any more.
+func (u *unpacker) times() error {
 	for name, t := range u.dirs {
 		if t.IsZero() {
 			continue

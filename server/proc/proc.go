@@ -15,7 +15,7 @@ import (
 type Request struct {
 	App      string            `json:"app"`
 	Name     string            `json:"name"`
-	Image    string            `json:"image"`              // URL or allowed path of a .tar.gz; empty: no image, an empty /app
+	Image    string            `json:"image"`              // URL or allowed path of an archive; empty: no image, an empty /app
 	Command  Command           `json:"command"`            // a string for the shell, or a list to execute
 	Config   map[string]string `json:"config,omitempty"`   // the app's environment
 	Callback string            `json:"callback,omitempty"` // URL told of every change of state
