@@ -157,7 +157,7 @@ func TestOthersKeptOut(t *testing.T) {
 	defer root.Close()
 	a := newArchive(t)
 	a.file("d/f", "x")
-	if _, err := unpack(bytes.NewReader(a.gz()), root, UnpackLimits{}); err != nil {
+	if _, err := unpack(bytes.NewReader(a.gz()), root, UnpackLimits{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"d", "d/f"} {
