@@ -75,6 +75,8 @@ func (b *builder) do(step Step) error {
 		})
 	case BindStep:
 		return b.bind(s)
+	case Extend:
+		return b.extend(s)
 	case Mask:
 		return b.mask(s.Path)
 	case Protect:
@@ -89,37 +91,7 @@ func (b *builder) mount(s Mount) error {
 		return err
 	}
 	defer unix.Close(mnt)
-	at, err := b.target(s.Target, true)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(at)
-	return attach(mnt, at)
-}
-
-// bind shows a host file or folder. The source's last component may not be a
-// symlink; a target that is one is replaced in the layer.
-func (b *builder) bind(s BindStep) error {
-	userns := -1
-	if s.IDMapped {
-		userns = b.userns
-	}
-	src, err := unix.Open(s.Source, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(src)
-	var st unix.Stat_t
-	if err := unix.Fstat(src, &st); err != nil {
-		return err
-	}
-	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
-	mnt, err := cloneMount(src, "", s.Flags, userns)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(mnt)
-	at, err := b.target(s.Target, isDir)
+	at, err := b.target(s.Target, true, false)
 	if err != nil {
 		return err
 	}
@@ -128,8 +100,9 @@ func (b *builder) bind(s BindStep) error {
 }
 
 // target opens a place to mount on, and makes it when it is missing. A template
-// in which a folder on the way is a symlink is refused.
-func (b *builder) target(p string, isDir bool) (int, error) {
+// in which it, or a folder on the way to it, is a symlink is refused, but a file
+// may replace a symlink in the layer.
+func (b *builder) target(p string, isDir, replace bool) (int, error) {
 	if isDir {
 		at, err := openIn(b.root, p, unix.O_DIRECTORY)
 		if err != unix.ENOENT {
@@ -144,7 +117,7 @@ func (b *builder) target(p string, isDir bool) (int, error) {
 	if err == nil {
 		return at, nil
 	}
-	if err == unix.ELOOP {
+	if err == unix.ELOOP && replace {
 		if err := b.in(p, func(dir int, name string) error { return unix.Unlinkat(dir, name, 0) }); err != nil {
 			return -1, err
 		}

@@ -17,11 +17,13 @@ func (p Plan) mountFacts() Facts {
 			kinds["/"], flags["/"] = "overlay", s.Flags
 			f["layers /"] = strconv.Itoa(len(s.Lowers))
 		case BindRoot:
-			kinds["/"], flags["/"] = "bind", s.Flags
+			kinds["/"], flags["/"] = bindKind(true), s.Flags
 		case Mount:
 			kinds[s.Target], flags[s.Target] = s.Type, s.Flags
 		case BindStep:
-			kinds[s.Target], flags[s.Target] = "bind", s.Flags
+			kinds[s.Target], flags[s.Target] = bindKind(s.IDMapped), s.Flags
+		case Extend:
+			kinds[s.Path], flags[s.Path] = "overlay", s.Flags
 		case Protect:
 			flags[s.Path] |= s.Flags
 		case Mask:
@@ -46,6 +48,14 @@ func (p Plan) mountFacts() Facts {
 	return f
 }
 
+// bindKind is what the facts call a bind.
+func bindKind(idmapped bool) string {
+	if idmapped {
+		return "bind (idmapped)"
+	}
+	return "bind"
+}
+
 func mountFact(kind string, flags MountFlags) string {
 	return strings.TrimSpace(kind + " " + flags.String())
 }
@@ -57,6 +67,8 @@ func (p Plan) mountOptions() map[string][]string {
 		switch s := step.(type) {
 		case MountRoot:
 			options["/"] = s.Options
+		case Extend:
+			options[s.Path] = s.Options
 		case Mount:
 			if len(s.Options) > 0 {
 				options[s.Target] = s.Options

@@ -19,7 +19,11 @@ func TestEveryStepFails(t *testing.T) {
 	e := testbed.Engine(t)
 	sound := func() isolate.Plan {
 		s := spec(t, "true") // a layer that nobody has used
-		s.Binds = []isolate.Bind{{Source: "/etc/hosts", Target: "/etc/hosts"}}
+		s.Binds = []isolate.Bind{
+			{Source: "/etc/hosts", Target: "/etc/hosts"},
+			{Source: "/etc/apt", Target: "/srv/a"},
+			{Source: "/etc/apt/apt.conf.d", Target: "/srv/a/b", Within: "/etc"},
+		}
 		plan, err := isolate.NewPlan(s, e.Host())
 		must(t, err)
 		return plan
@@ -56,6 +60,9 @@ func spoilt(step isolate.Step) isolate.Step {
 		return s
 	case isolate.BindStep:
 		s.Source = nowhere
+		return s
+	case isolate.Extend:
+		s.Path = nowhere
 		return s
 	case isolate.Mask:
 		return isolate.Mask{Path: "/bin/sh"} // reached by a symlink

@@ -70,16 +70,17 @@ func planSteps(s Spec, h Host) []Step {
 		Mount{"tmpfs", "/dev/shm", scratch(64 << 20), NoSuid | NoDev | NoExec},
 		Mount{"mqueue", "/dev/mqueue", nil, NoSuid | NoDev | NoExec},
 		Protect{"/dev", ReadOnly},
-		Mount{"tmpfs", "/tmp", scratch(s.Limits.Memory / 2), NoSuid | NoDev},
+	)
+	if !s.mounts("/tmp") {
+		steps = append(steps, Mount{"tmpfs", "/tmp", scratch(s.Limits.Memory / 2), NoSuid | NoDev})
+	}
+	steps = append(steps,
 		Mount{"sysfs", "/sys", nil, ReadOnly | NoSuid | NoDev | NoExec},
 	)
 	for _, path := range slices.Concat(maskedSys, h.Thermal) {
 		steps = append(steps, Mask{path})
 	}
-	for _, b := range s.Binds {
-		steps = append(steps, BindStep{b, ReadOnly | NoSuid | NoDev})
-	}
-	return steps
+	return append(steps, s.mountSteps()...)
 }
 
 // planRoot is the step that makes the root.

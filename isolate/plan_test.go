@@ -34,9 +34,12 @@ func testSpec() Spec {
 		Layer: Layer{Upper: "/l/upper", Work: "/l/work"},
 		Binds: []Bind{
 			{Source: "/cache/x", Target: "/app", IDMapped: true},
-			{Source: "/etc/resolv.conf", Target: "/etc/resolv.conf"},
+			{Source: "/etc/resolv.conf", Target: "/etc/resolv.conf", Replace: true},
+			{Source: "/volumes/blog/data", Target: "/app/data", IDMapped: true, Writable: true},
+			{Source: "/srv/share/fonts", Target: "/srv/fonts", Within: "/srv/share"},
 		},
-		Args: []string{"/bin/bash", "-l", "-c", "./run"}, Env: []string{"PORT=10000"}, Dir: "/app",
+		Scratch: []Scratch{{Target: "/app/cache", Size: 8<<20 + 1}},
+		Args:    []string{"/bin/bash", "-l", "-c", "./run"}, Env: []string{"PORT=10000"}, Dir: "/app",
 		User: User{1000, 1000}, IDs: IDRange{0x70000000, 65536}, Network: NetworkHost,
 		Limits: Limits{
 			Memory: 256 << 20, Pids: 64, CPU: 1.5, CPUWeight: 50,
@@ -106,7 +109,7 @@ func TestPlanTree(t *testing.T) {
 	if s := root.String(); s != "bind /var/lib/gilliam/template on / nosuid,nodev (idmapped)" {
 		t.Errorf("prints as %q", s)
 	}
-	if f := got.Facts(testHost()); f["mount /"] != "bind nosuid,nodev" || f["options /"] != "" {
+	if f := got.Facts(testHost()); f["mount /"] != "bind (idmapped) nosuid,nodev" || f["options /"] != "" {
 		t.Errorf("facts %q %q", f["mount /"], f["options /"])
 	}
 	b, err := json.Marshal(got)
@@ -131,6 +134,26 @@ func TestPlanDefaults(t *testing.T) {
 	if p.Hostname != "a" || p.Dir != "/" || p.Network != NetworkNone || p.Cgroup.Memory != DefaultMemory ||
 		p.Cgroup.MemorySwap != DefaultMemory || p.Cgroup.Pids != DefaultPids || p.Cgroup.CPUQuota != 0 {
 		t.Errorf("defaults: %+v", p)
+	}
+}
+
+// Something of one's own takes the place of the usual /tmp.
+func TestPlanOwnTmp(t *testing.T) {
+	s := testSpec()
+	s.Scratch = []Scratch{{Target: "/tmp", Exec: true}}
+	p, err := NewPlan(s, testHost())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Mount{"tmpfs", "/tmp", scratch(128 << 20), NoSuid | NoDev}
+	var got []Mount
+	for _, step := range p.Steps {
+		if m, ok := step.(Mount); ok && m.Target == "/tmp" {
+			got = append(got, m)
+		}
+	}
+	if len(got) != 1 || !reflect.DeepEqual(got[0], want) {
+		t.Errorf("got %v, want only %v", got, want)
 	}
 }
 
@@ -209,6 +232,19 @@ func TestSpecRefused(t *testing.T) {
 		{"Binds", func(s *Spec) { s.Binds[0].Target = "/proc/x" }},
 		{"Binds", func(s *Spec) { s.Binds[0].Target = "/dev" }},
 		{"Binds", func(s *Spec) { s.Binds[0].Source = "../etc" }},
+		{"Binds", func(s *Spec) { s.Binds[0].Target = "/a/../b" }},
+		{"Binds", func(s *Spec) { s.Binds[0].Target = "/a\nb" }},
+		{"Binds", func(s *Spec) { s.Binds[0].Target = "/" + strings.Repeat("a", maxTarget) }},
+		{"Binds", func(s *Spec) { s.Binds[3].Within = "/srv/shar" }},
+		{"Binds", func(s *Spec) { s.Binds[3].Within = "/" }},
+		{"Binds", func(s *Spec) { s.Binds[3].Target = "/app/data" }},   // twice
+		{"Binds", func(s *Spec) { s.Binds[3].Target = "/app/data/x" }}, // in what can be written to
+		{"Binds", func(s *Spec) { s.Binds[3].Target = "/app/cache/x" }},
+		{"Scratch", func(s *Spec) { s.Scratch[0].Target = "/app/data/x" }},
+		{"Scratch", func(s *Spec) { s.Scratch[0].Target = "/sys/fs/cgroup" }},
+		{"Scratch", func(s *Spec) { s.Scratch[0].Size = MinScratch - 1 }},
+		{"Scratch", func(s *Spec) { s.Scratch[0].Size = -1 }},
+		{"Scratch", func(s *Spec) { s.Scratch[0].Size = 256<<20 + 1 }},
 		{"Limits.Memory", func(s *Spec) { s.Limits.Memory = -1 }},
 		{"Limits.Memory", func(s *Spec) { s.Limits.Memory = 1 }},
 		{"Limits.Pids", func(s *Spec) { s.Limits.Pids = -1 }},
@@ -272,7 +308,7 @@ func TestVersionBefore(t *testing.T) {
 
 // The pure half makes no system call and reads nothing: this is what keeps it so.
 func TestPlanImportsNothingWithEffects(t *testing.T) {
-	for _, file := range []string{"plan.go", "apparmor.go", "cgroup.go", "limits.go", "policy.go", "facts.go", "steps.go", "layout.go", "rlimits.go", "spec.go", "validate.go", "host.go", "remarks.go", "seccomp.go", "bpf.go"} {
+	for _, file := range []string{"plan.go", "apparmor.go", "cgroup.go", "limits.go", "policy.go", "facts.go", "steps.go", "mounts.go", "layout.go", "rlimits.go", "spec.go", "validate.go", "host.go", "remarks.go", "seccomp.go", "bpf.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {
 			t.Fatal(err)

@@ -38,8 +38,10 @@ func stepJSON(step Step) any {
 		return object("symlink", map[string]any{"path": s.Path, "target": s.Target})
 	case BindStep:
 		return object("bind", map[string]any{
-			"source": s.Source, "target": s.Target, "idmapped": s.IDMapped, "flags": s.Flags.String(),
+			"source": s.Source, "within": s.Within, "target": s.Target, "idmapped": s.IDMapped, "flags": s.Flags.String(),
 		})
+	case Extend:
+		return object("extend", map[string]any{"path": s.Path, "options": s.Options, "flags": s.Flags.String()})
 	case Mask:
 		return object("mask", map[string]any{"path": s.Path})
 	case Protect:

@@ -41,8 +41,12 @@ type Spec struct {
 	// Layer; no [Policy] allows it.
 	Tree string
 
-	// Binds are further host files and folders to show, read-only.
+	// Binds are further host files and folders to show.
 	Binds []Bind
+
+	// Scratch are file systems in memory to have. No mount may lie in another that
+	// the sandbox may write to.
+	Scratch []Scratch
 
 	// Args is the program and its arguments. Args[0] is looked up in the
 	// sandbox: as it is when it holds a slash, else along PATH of Env.
@@ -82,17 +86,6 @@ type Spec struct {
 type Layer struct {
 	Upper string
 	Work  string
-}
-
-// A Bind shows Source, a host file or folder, at Target in the sandbox,
-// read-only, nosuid and nodev.
-type Bind struct {
-	Source string // absolute, on the host
-	Target string // absolute, in the sandbox; made when missing
-
-	// IDMapped shows files of host id n as id n of the sandbox, so that
-	// root's files are seen as root's. Otherwise they show as nobody's.
-	IDMapped bool
 }
 
 // A User is a numeric identity in the sandbox. There are never

@@ -8,7 +8,7 @@ import (
 
 // A Step is one effect of the launch thread on the file system that the
 // sandbox will see: a [MountRoot], [BindRoot], [Mount], [Device], [Symlink], [Mkdir],
-// [BindStep], [Mask], or [Protect]. Paths are of the sandbox unless said
+// [BindStep], [Extend], [Mask], or [Protect]. Paths are of the sandbox unless said
 // otherwise.
 type Step interface {
 	fmt.Stringer
@@ -100,11 +100,26 @@ type BindStep struct {
 }
 
 func (s BindStep) String() string {
-	idmap := ""
+	idmap, within := "", ""
 	if s.IDMapped {
 		idmap = " (idmapped)"
 	}
-	return fmt.Sprintf("bind %s on %s %v%s", s.Source, s.Target, s.Flags, idmap)
+	if s.Within != "" {
+		within = " within " + s.Within
+	}
+	return fmt.Sprintf("bind %s%s on %s %v%s", s.Source, within, s.Target, s.Flags, idmap)
+}
+
+// Extend covers the read-only tree at a path with an overlay of it, so that mount
+// points can be made in it. What is made goes to memory.
+type Extend struct {
+	Path    string
+	Options []string // key or key=value
+	Flags   MountFlags
+}
+
+func (s Extend) String() string {
+	return fmt.Sprintf("mount overlay on %s %v of what is there, upperdir and workdir on a tmpfs,%s", s.Path, s.Flags, strings.Join(s.Options, ","))
 }
 
 // Mask hides a folder behind an empty one, or a file behind the null device.
@@ -141,5 +156,6 @@ func (Mkdir) step()     {}
 func (Device) step()    {}
 func (Symlink) step()   {}
 func (BindStep) step()  {}
+func (Extend) step()    {}
 func (Mask) step()      {}
 func (Protect) step()   {}

@@ -50,13 +50,13 @@ func (s Spec) validate() error {
 	if err := s.validateEnv(); err != nil {
 		return err
 	}
-	if err := s.validateBinds(); err != nil {
-		return err
-	}
 	if s.Network != "" && s.Network != NetworkNone && s.Network != NetworkHost {
 		return bad("Network", `must be "none" or "host"`)
 	}
-	return s.Limits.Check()
+	if err := s.Limits.Check(); err != nil {
+		return err
+	}
+	return s.validateMounts()
 }
 
 // validateRoot wants a template with a layer, or a tree and neither.
@@ -99,23 +99,6 @@ func (s Spec) validateEnv() error {
 	for _, kv := range s.Env {
 		if name, _, ok := strings.Cut(kv, "="); !ok || name == "" {
 			return &SpecError{"Env", "must be KEY=value"}
-		}
-	}
-	return nil
-}
-
-// reserved are the folders in which the plan mounts file systems of its own.
-var reserved = []string{"/proc", "/sys", "/dev"}
-
-func (s Spec) validateBinds() error {
-	for _, b := range s.Binds {
-		if !cleanAbs(b.Source) || !cleanAbs(b.Target) || b.Target == "/" {
-			return &SpecError{"Binds", "source and target must be clean absolute paths, the target not /"}
-		}
-		for _, dir := range reserved {
-			if under(b.Target, dir) {
-				return &SpecError{"Binds", "the target must not lie in " + dir}
-			}
 		}
 	}
 	return nil

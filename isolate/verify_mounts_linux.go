@@ -44,7 +44,7 @@ func (r *factReader) mounts() error {
 	for path, m := range top {
 		kind := m.FSType
 		if slices.Contains(binds, path) {
-			kind = "bind"
+			kind = bindKind(slices.Contains(strings.Split(m.Options, ","), "idmapped"))
 		}
 		r.f["mount "+path] = mountFact(kind, parseMountFlags(m.Options))
 	}
@@ -118,14 +118,17 @@ func defaultOption(fstype, key string) string {
 	return ""
 }
 
+// bindTargets are where a bind is what is seen.
 func (p Plan) bindTargets() []string {
 	var targets []string
-	for _, s := range p.Steps {
-		switch s := s.(type) {
+	for _, step := range p.Steps {
+		switch s := step.(type) {
 		case BindRoot:
 			targets = append(targets, "/")
 		case BindStep:
 			targets = append(targets, s.Target)
+		case Extend:
+			targets = slices.DeleteFunc(targets, func(t string) bool { return t == s.Path })
 		}
 	}
 	return targets

@@ -33,10 +33,12 @@ func probePlan(tb testing.TB, host isolate.Host, ask func(*isolate.Spec)) isolat
 			{Source: probeDir, Target: probeTarget, IDMapped: true},
 			{Source: file, Target: "/etc/resolv.conf"},
 			{Source: file, Target: "/srv/deep/file", IDMapped: true},
+			{Source: filepath.Dir(file), Target: "/srv/volume", IDMapped: true, Writable: true},
 		},
-		Args:   []string{probeTarget + "/probe"},
-		Env:    []string{"HOME=/app", "PATH=/usr/bin:/bin", "PORT=10000", "EMPTY="},
-		Limits: isolate.Limits{Memory: 256 << 20, Pids: 64, CPU: 1.5},
+		Scratch: []isolate.Scratch{{Target: "/srv/scratch", Size: 8 << 20}},
+		Args:    []string{probeTarget + "/probe"},
+		Env:     []string{"HOME=/app", "PATH=/usr/bin:/bin", "PORT=10000", "EMPTY="},
+		Limits:  isolate.Limits{Memory: 256 << 20, Pids: 64, CPU: 1.5},
 	}
 	ask(&spec)
 	plan := planOf(tb, host, spec)

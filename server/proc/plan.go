@@ -114,7 +114,7 @@ func (m *Manager) binds(p Proc, image string) []isolate.Bind {
 		binds = append(binds, isolate.Bind{Source: image, Target: appDir, IDMapped: true})
 	}
 	if conf := m.cfg.Engine.Host().ResolvConf; conf != "" {
-		binds = append(binds, isolate.Bind{Source: conf, Target: "/etc/resolv.conf"})
+		binds = append(binds, isolate.Bind{Source: conf, Target: "/etc/resolv.conf", Replace: true})
 	}
-	return append(binds, isolate.Bind{Source: filepath.Join(m.procsDir(), p.ID, hostsName), Target: "/etc/hosts", IDMapped: true})
+	return append(binds, isolate.Bind{Source: filepath.Join(m.procsDir(), p.ID, hostsName), Target: "/etc/hosts", IDMapped: true, Replace: true})
 }
