@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/gilliam/hypervisor/isolate/failpoint"
 )
 
 // AdoptOptions say what else a template gets from this host.
@@ -22,26 +24,70 @@ type AdoptOptions struct {
 	AptSources bool
 }
 
-// Adopt makes a template of dir, a folder that debootstrap has filled: it does
-// what the original's README did by hand, then moves the folder to where the
-// template belongs, in one rename. Everything in the tree is reached through an
-// [os.Root], so that its links lead nowhere outside.
+// Adopt makes a template of dir, a folder with a root file system such as
+// debootstrap leaves: it does what the original's README did by hand, then moves
+// the tree to where the template belongs, in one rename. Everything in the tree
+// is reached through an [os.Root], so that its links lead nowhere outside.
 //
-// A template is usable from the moment its /etc/passwd has the run user, which
-// is therefore the last thing written; when dir already is the template's
-// place, it stays there. Adopting a second time changes nothing. When Adopt
-// fails, dir stays where it is and can be adopted again.
+// It becomes a new version of its template, or the folder that the default
+// template is said to be. Such a folder is usable from the moment its /etc/passwd
+// has the run user, which is therefore the last thing written; when dir already
+// is the template's place, it stays there. Adopting a second time changes nothing.
+// When Adopt fails, dir stays where it is and can be adopted again.
 func (t *Templates) Adopt(ctx context.Context, name, dir string, opt AdoptOptions) (Template, error) {
 	if name == "" {
-		name = defaultTemplate
+		name = DefaultTemplate
 	}
-	target, err := t.path(name)
+	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return Template{}, err
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
+	if t.isFolder(name) {
+		return t.adoptFolder(ctx, name, dir, opt)
+	}
+	if err := mustBeFolder(dir); err != nil {
 		return Template{}, err
 	}
+	draft, err := t.Draft(name)
+	if err != nil {
+		return Template{}, err
+	}
+	found, err := draft.adopt(ctx, dir, opt)
+	return found, errors.Join(err, draft.Discard())
+}
+
+// adopt seals the tree in dir instead of what the draft holds. The tree moves once
+// all that is known of it is written, so that a crash never takes it with the
+// draft: with its record beside it, a draft is complete.
+func (d *Draft) adopt(ctx context.Context, dir string, opt AdoptOptions) (Template, error) {
+	if err := d.t.furnish(ctx, dir, opt); err != nil {
+		return Template{}, fmt.Errorf("adopt %s: %w", dir, err)
+	}
+	if err := os.Remove(d.Dir); err != nil {
+		return Template{}, err
+	}
+	rec, err := d.t.describe(ctx, d.name, dir, d.staging, SealOptions{Source: "folder " + dir})
+	if err != nil {
+		return Template{}, fmt.Errorf("adopt %s: %w", dir, err)
+	}
+	unlock, err := d.t.lockStore()
+	if err != nil {
+		return Template{}, err
+	}
+	defer unlock()
+	if err := move(dir, d.Dir); err != nil {
+		return Template{}, fmt.Errorf("adopt %s: %w", dir, err)
+	}
+	failpoint.Hit("template.adopted")
+	if err := d.t.publish(d.staging, rec); err != nil {
+		return Template{}, errors.Join(fmt.Errorf("adopt %s: %w", dir, err), absent(renameNew(d.Dir, dir)))
+	}
+	return d.t.Get(rec.Name + "@" + rec.Version)
+}
+
+// adoptFolder makes dir the folder that the default template is.
+func (t *Templates) adoptFolder(ctx context.Context, name, dir string, opt AdoptOptions) (Template, error) {
+	target := t.cfg.Default
 	inPlace, err := vacant(name, dir, target)
 	if err != nil {
 		return Template{}, err
@@ -52,6 +98,9 @@ func (t *Templates) Adopt(ctx context.Context, name, dir string, opt AdoptOption
 	if err := t.furnish(ctx, dir, opt); err != nil {
 		return Template{}, fmt.Errorf("adopt %s: %w", dir, err)
 	}
+	if err := flushTree(dir); err != nil {
+		return Template{}, fmt.Errorf("adopt %s: %w", dir, err)
+	}
 	if !inPlace {
 		if err := move(dir, target); err != nil {
 			return Template{}, fmt.Errorf("adopt %s: %w", dir, err)
@@ -60,16 +109,28 @@ func (t *Templates) Adopt(ctx context.Context, name, dir string, opt AdoptOption
 	return t.Get(name)
 }
 
+// mustBeFolder refuses what is not there, or is something else.
+func mustBeFolder(dir string) error {
+	fi, err := os.Stat(dir)
+	if err != nil {
+		return &kindError{ErrNotExist, fmt.Sprintf("adopt: %v: make it first, for instance with "+
+			"\"debootstrap --variant=minbase bookworm %s\"", err, dir)}
+	}
+	if !fi.IsDir() {
+		return invalid("adopt %s: not a folder", dir)
+	}
+	return nil
+}
+
 // vacant tells whether dir already is the target, and refuses a target that
 // is something else.
 func vacant(name, dir, target string) (inPlace bool, err error) {
+	if err := mustBeFolder(dir); err != nil {
+		return false, err
+	}
 	from, err := os.Stat(dir)
 	if err != nil {
-		return false, &kindError{ErrNotExist, fmt.Sprintf("adopt: %v: make it first, for instance with "+
-			"\"debootstrap --variant=minbase bookworm %s\"", err, dir)}
-	}
-	if !from.IsDir() {
-		return false, invalid("adopt %s: not a folder", dir)
+		return false, err
 	}
 	to, err := os.Stat(target)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -119,7 +180,7 @@ func (t *Templates) furnish(ctx context.Context, dir string, opt AdoptOptions) e
 	if opt.AptSources {
 		steps = append(steps, t.copyAptSources)
 	}
-	steps = append(steps, makeApp, forgetHost, flush, t.addUser, flush)
+	steps = append(steps, makeApp, forgetHost, flush, t.addUser)
 	for _, step := range steps {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -142,10 +203,5 @@ func move(dir, target string) error {
 	case err != nil:
 		return err
 	}
-	parent, err := os.Open(filepath.Dir(target))
-	if err != nil {
-		return err
-	}
-	defer parent.Close()
-	return parent.Sync()
+	return syncFolder(filepath.Dir(target))
 }

@@ -1,8 +1,10 @@
 // Package rootfs owns what a sandbox sees as files: the shared templates, the
 // images of the apps, and the writable layer of each proc.
 //
-//	ts := rootfs.OpenTemplates(rootfs.TemplatesConfig{Default: state + "/template", Dir: state + "/templates"})
+//	ts := rootfs.OpenTemplates(rootfs.TemplatesConfig{Folder: state + "/template", Dir: state + "/templates"})
 //	t, err := ts.Get("") // the default one; t.Path is the overlay's lower layer
+//
+//	d, err := ts.Draft("bookworm") // a new version; see Draft
 //
 //	is, err := rootfs.OpenImages(rootfs.ImagesConfig{Dir: state + "/cache"})
 //	img, err := is.Fetch(ctx, "https://example.com/blog.tar.gz") // img.Dir goes read-only to /app
@@ -11,8 +13,13 @@
 //	layer, err := ls.Create(id, ids, []string{"dev", "proc", "sys", "app", "tmp"})
 //	defer ls.Remove(id)
 //
-// A template is prepared once, by [Templates.Adopt] or by hand, and never
-// written to again. An image is downloaded once per URL, unpacked while it
+// A template is prepared once, sealed, and never written to again: what is made
+// later under its name is another version, which procs that run do not see. Its
+// version is named by the hash of its tree, so that anybody can tell at any time
+// whether it is what was sealed ([Templates.Verify]). A plain folder that somebody
+// keeps for us can be a template too, but has no versions and cannot be verified.
+//
+// An image is downloaded once per URL, unpacked while it
 // arrives, and becomes visible by one rename when all of it is on disk. A layer
 // belongs to one proc and dies with it.
 //

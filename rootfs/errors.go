@@ -11,6 +11,8 @@ var (
 	ErrNotExist = errors.New("does not exist")
 	// ErrExist is a template or a layer that is already there.
 	ErrExist = errors.New("already exists")
+	// ErrInUse is a template that a proc has need of.
+	ErrInUse = errors.New("in use")
 	// ErrForbidden is an address that the policy does not let us connect to.
 	ErrForbidden = errors.New("forbidden address")
 )

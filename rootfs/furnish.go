@@ -177,6 +177,15 @@ func (t *Templates) addUser(root *os.Root) error {
 	return nil
 }
 
+// flushTree puts the tree in dir on the disk.
+func flushTree(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(flush(root), root.Close())
+}
+
 // flush puts the tree on the disk.
 func flush(root *os.Root) error {
 	top, err := root.Open(".")

@@ -6,23 +6,28 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate"
 )
 
-// defaultTemplate is the template that "" stands for.
-const defaultTemplate = "default"
+// DefaultTemplate is the template that "" stands for.
+const DefaultTemplate = "default"
 
 // TemplatesConfig says where the templates are.
 type TemplatesConfig struct {
-	// Default is the path of the template named "default". Empty means that
-	// it is in Dir like the others.
+	// Default is what "default" stands for: the path of a folder, or the name
+	// of a template in Dir. Empty means the template of that name in Dir,
+	// and where there is none Folder.
 	Default string
 
-	// Dir holds further templates, one folder each, named by the template.
-	// Empty means that there are none.
+	// Folder is a root file system that is the default template where nothing
+	// else is. Empty means none.
+	Folder string
+
+	// Dir is the store; see the package's doc. Empty means that there is none.
 	Dir string
 
 	// RunUser is the name of the user that apps run as, looked up in the
@@ -38,7 +43,27 @@ type Template struct {
 	User     isolate.User `json:"user"`
 	UserName string       `json:"user_name"`
 	Home     string       `json:"home"`
-	Created  time.Time    `json:"created"` // when its folder was made
+	Created  time.Time    `json:"created"` // when it was sealed; of a plain folder, when that was made
+
+	// What follows is of sealed templates only.
+
+	Version string `json:"version,omitempty"`
+	Hash    string `json:"hash,omitempty"` // of the whole tree; see package manifest
+	Source  string `json:"source,omitempty"`
+	Files   int    `json:"files,omitempty"`
+	Bytes   int64  `json:"bytes,omitempty"`
+}
+
+// Sealed tells whether the template is one of the store, which never changes. What
+// is not is a plain folder that somebody keeps for us.
+func (t Template) Sealed() bool { return t.Version != "" }
+
+// Ref names exactly this template: NAME@VERSION, or the name of a plain folder.
+func (t Template) Ref() string {
+	if !t.Sealed() {
+		return t.Name
+	}
+	return t.Name + "@" + t.Version
 }
 
 // Templates finds templates and takes new ones over.
@@ -56,127 +81,171 @@ func OpenTemplates(cfg TemplatesConfig) *Templates {
 	return &Templates{cfg: cfg, host: "/"}
 }
 
-// Get finds a template by name and checks that it is usable. The empty name
-// stands for "default". The error is an [ErrInvalid] or an [ErrNotExist].
-func (t *Templates) Get(name string) (Template, error) {
-	if name == "" {
-		name = defaultTemplate
+// errAbsent is a template that is not there, before it is said which ones are.
+var errAbsent = errors.New("absent")
+
+// Get finds a template by NAME or NAME@VERSION and checks that it is usable. The
+// empty name stands for "default". The error is an [ErrInvalid] or an
+// [ErrNotExist].
+func (t *Templates) Get(ref string) (Template, error) {
+	found, err := t.find(ref)
+	if err == nil {
+		found, err = t.usable(found)
 	}
-	dir, err := t.path(name)
+	if errors.Is(err, errAbsent) {
+		err = t.unknown(ref)
+	}
+	return found, err
+}
+
+// find finds a template, usable or not, as far as the store knows it.
+func (t *Templates) find(ref string) (Template, error) {
+	name, version, err := splitRef(ref)
 	if err != nil {
 		return Template{}, err
 	}
-	root, err := os.OpenRoot(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Template{}, &kindError{ErrNotExist, fmt.Sprintf("template %q does not exist at %s: "+
-			"make the default one with \"sudo make template\", or take over a folder that debootstrap made with "+
-			"\"hypervisor template adopt %s DIR\"", name, dir, name)}
+	if name == DefaultTemplate && version == "" {
+		return t.findDefault()
 	}
-	if err != nil {
-		return Template{}, invalid("template %q: %v", name, err)
-	}
-	defer root.Close()
-	return t.inspect(root, name, dir)
+	return t.stored(name, version)
 }
 
-// List is every usable template, the default one first and the others by name.
-// What is not usable is left out; [Templates.Get] says why.
-func (t *Templates) List() ([]Template, error) {
-	names := []string{defaultTemplate}
-	if t.cfg.Dir != "" {
-		entries, err := os.ReadDir(t.cfg.Dir)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+// CheckTemplateRef tells whether ref could be a template: NAME, NAME@VERSION, or
+// nothing, which stands for the default one. The error is an [ErrInvalid].
+func CheckTemplateRef(ref string) error {
+	_, _, err := splitRef(ref)
+	return err
+}
+
+// splitRef takes NAME@VERSION apart.
+func splitRef(ref string) (name, version string, err error) {
+	name, version, pinned := strings.Cut(ref, "@")
+	switch {
+	case ref == "":
+		return DefaultTemplate, "", nil
+	case !templateName.MatchString(name):
+		return "", "", invalid("template name %s: must be 1 to 63 characters of a-z, 0-9, '.', '_' and '-', and start with a letter or a digit", quote(name))
+	case pinned && !templateVersion.MatchString(version):
+		return "", "", invalid("template version %s: must be %d characters of 0-9 and a-f, as \"hypervisor template ls\" shows it", quote(version), versionLen)
+	}
+	return name, version, nil
+}
+
+// findDefault is what "default" stands for.
+func (t *Templates) findDefault() (Template, error) {
+	switch {
+	case t.defaultFolder() != "":
+		return Template{Name: DefaultTemplate, Path: t.cfg.Default}, nil
+	case t.cfg.Default != "" && t.cfg.Default != DefaultTemplate:
+		return t.find(t.cfg.Default)
+	}
+	found, err := t.stored(DefaultTemplate, "")
+	if errors.Is(err, errAbsent) && t.cfg.Folder != "" && isTree(t.cfg.Folder) {
+		return Template{Name: DefaultTemplate, Path: t.cfg.Folder}, nil
+	}
+	return found, err
+}
+
+// defaultFolder is the folder that the default template is said to be, if it is
+// said to be one.
+func (t *Templates) defaultFolder() string {
+	if strings.ContainsRune(t.cfg.Default, '/') {
+		return t.cfg.Default
+	}
+	return ""
+}
+
+// stored is a template in Dir; without a version it is the current one.
+func (t *Templates) stored(name, version string) (Template, error) {
+	if t.cfg.Dir == "" {
+		return Template{}, errAbsent
+	}
+	dir := filepath.Join(t.cfg.Dir, name)
+	if version == "" {
+		var err error
+		version, err = currentVersion(dir)
+		if errors.Is(err, errAbsent) && isTree(dir) { // as hypervisors before this one kept them
+			return Template{Name: name, Path: dir}, nil
 		}
-		for _, e := range entries {
-			if templateName.MatchString(e.Name()) && e.Name() != defaultTemplate {
-				names = append(names, e.Name())
-			}
+		if err != nil {
+			return Template{}, err
 		}
 	}
+	rec, err := readTemplateRecord(filepath.Join(dir, version))
+	return Template{
+		Name: name, Path: filepath.Join(dir, version, treeName), Created: rec.Created,
+		Version: version, Hash: rec.Hash, Source: rec.Source, Files: rec.Files, Bytes: rec.Bytes,
+	}, err
+}
+
+// isTree tells whether dir looks like a root file system.
+func isTree(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, "etc"))
+	return err == nil
+}
+
+// unknown says that a template is not there, which ones are, and how to make it.
+func (t *Templates) unknown(ref string) error {
+	if ref == "" {
+		ref = DefaultTemplate
+	}
+	name, _, _ := strings.Cut(ref, "@")
+	text := fmt.Sprintf("template %q does not exist", ref)
+	if dir := t.defaultFolder(); dir != "" && ref == DefaultTemplate {
+		text += " at " + dir
+	}
+	if list, err := t.List(); err == nil && len(list) > 0 {
+		var names []string
+		for _, one := range list {
+			names = append(names, one.Ref())
+		}
+		text += " (there is " + strings.Join(names, ", ") + ")"
+	}
+	text += fmt.Sprintf(": make it with \"hypervisor template adopt %s DIR\" of a folder with a root file system", name)
+	if name == DefaultTemplate {
+		text += ", or with \"sudo make template\""
+	}
+	return &kindError{ErrNotExist, text}
+}
+
+// List is the current version of every usable template, the default one first and
+// the others by name. What is not usable is left out; [Templates.Get] says why.
+func (t *Templates) List() ([]Template, error) {
+	names, err := t.names()
+	if err != nil {
+		return nil, err
+	}
 	list := []Template{}
+	if one, err := t.findDefault(); err == nil {
+		if one, err = t.usable(one); err == nil {
+			list = append(list, one)
+		}
+	}
 	for _, name := range names {
-		if one, err := t.Get(name); err == nil {
+		one, err := t.stored(name, "")
+		if err == nil {
+			one, err = t.usable(one)
+		}
+		if err == nil && !slices.ContainsFunc(list, func(o Template) bool { return o.Path == one.Path }) {
 			list = append(list, one)
 		}
 	}
 	return list, nil
 }
 
-// path is where a template of that name is or would be.
-func (t *Templates) path(name string) (string, error) {
-	switch {
-	case !templateName.MatchString(name):
-		return "", invalid("template name %s: must be 1 to 63 characters of a-z, 0-9, '.', '_' and '-', and start with a letter or a digit", quote(name))
-	case name == defaultTemplate && t.cfg.Default != "":
-		return t.cfg.Default, nil
-	case t.cfg.Dir == "":
-		return "", &kindError{ErrNotExist, fmt.Sprintf("template %q does not exist: there is only %q", name, defaultTemplate)}
+// names are those of the folders in Dir.
+func (t *Templates) names() (names []string, err error) {
+	if t.cfg.Dir == "" {
+		return nil, nil
 	}
-	return filepath.Join(t.cfg.Dir, name), nil
-}
-
-// inspect reads what a sandbox needs to know of the tree, and refuses one that
-// is not fit: its top must be root's alone to change, and it must have the user
-// that apps run as, who is not root.
-func (t *Templates) inspect(root *os.Root, name, dir string) (Template, error) {
-	bad := func(format string, args ...any) (Template, error) {
-		return Template{}, invalid("template %q at %s: %s", name, dir, fmt.Sprintf(format, args...))
+	entries, err := os.ReadDir(t.cfg.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
-	top, err := root.Open(".")
-	if err != nil {
-		return bad("%v", err)
-	}
-	defer top.Close()
-	fi, err := top.Stat()
-	if err != nil {
-		return bad("%v", err)
-	}
-	if uid, _ := owner(fi); uid != t.owner {
-		return bad("belongs to uid %d: must be root's (chown root:root %s)", uid, dir)
-	}
-	if fi.Mode().Perm()&0o022 != 0 {
-		return bad("others may write to it (mode %04o): chmod 0755 %s", fi.Mode().Perm(), dir)
-	}
-	passwd, err := readTreeFile(root, "etc/passwd")
-	if err != nil {
-		return bad("%v: is it a root file system?", err)
-	}
-	user := t.cfg.RunUser
-	acc, ok, err := findAccount(passwd, user)
-	if err != nil {
-		return bad("etc/passwd: %v", err)
-	}
-	if !ok {
-		return bad("etc/passwd has no user %s: finish it with \"hypervisor template adopt %s %s\"", user, name, dir)
-	}
-	created, ok := birthTime(top)
-	if !ok {
-		created = fi.ModTime().UTC()
-	}
-	return Template{
-		Name: name, Path: dir, OS: prettyName(root),
-		User:     isolate.User{UID: acc.UID, GID: acc.GID},
-		UserName: user, Home: acc.Home, Created: created,
-	}, nil
-}
-
-// prettyName is PRETTY_NAME of os-release(5), without the quotes and the
-// backslashes that the shell would remove.
-func prettyName(root *os.Root) string {
-	b, err := readTreeFile(root, "etc/os-release")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(b)) {
-		v, ok := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME=")
-		if !ok {
-			continue
+	for _, e := range entries {
+		if templateName.MatchString(e.Name()) {
+			names = append(names, e.Name())
 		}
-		if len(v) > 1 && (v[0] == '"' || v[0] == '\'') && v[len(v)-1] == v[0] {
-			v = v[1 : len(v)-1]
-		}
-		return strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\$`, `$`, "\\`", "`").Replace(v)
 	}
-	return ""
+	return names, nil
 }

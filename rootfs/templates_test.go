@@ -96,7 +96,7 @@ func TestAdopt(t *testing.T) {
 	dir := b.debootstrap("new")
 	if _, err := b.ts.Get(""); true {
 		wantErr(t, err, ErrNotExist, "sudo make template")
-		wantErr(t, err, ErrNotExist, "hypervisor template adopt default DIR")
+		wantErr(t, err, ErrNotExist, `"hypervisor template adopt default DIR"`)
 	}
 	got, err := b.ts.Adopt(context.Background(), "", dir, AdoptOptions{ResolvConf: true, AptSources: true})
 	if err != nil {
@@ -146,7 +146,7 @@ func TestAdopt(t *testing.T) {
 	if _, err := b.ts.Adopt(context.Background(), "other", filepath.Join(b.dir, "other"), AdoptOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if got := b.read("state/templates/other/etc/resolv.conf"); got != "nameserver 198.51.100.1\n" {
+	if got := b.read("state/templates/other/current/tree/etc/resolv.conf"); got != "nameserver 198.51.100.1\n" {
 		t.Errorf("resolv.conf was changed: %q", got)
 	}
 	list, err := b.ts.List()
@@ -259,5 +259,5 @@ func TestGet(t *testing.T) {
 
 	only := OpenTemplates(TemplatesConfig{Default: b.dir})
 	_, err = only.Get("other")
-	wantErr(t, err, ErrNotExist, `only "default"`)
+	wantErr(t, err, ErrNotExist, `template "other" does not exist`)
 }

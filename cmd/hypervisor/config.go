@@ -25,7 +25,7 @@ type serveConfig struct {
 	port, basePort, maxProcs, keepEnded int
 
 	runUser  string
-	template string // empty until complete
+	template string
 	logSink  string // empty: none
 	stateDir string
 	socket   string // empty until complete
@@ -62,7 +62,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	add(f, &c.basePort, "base-port", "10000", "PORT", "first port of the pool that apps get theirs from", intIn(1, 65535))
 	add(f, &c.maxProcs, "max-procs", "100", "N", "ports in the pool, and so procs that run at once", intIn(1, 65535))
 	add(f, &c.runUser, "run-user", "gilliam", "USER", "user of the template that apps run as", parseUser)
-	add(f, &c.template, "template", "", "DIR", "the default template (default STATE-DIR/template)", parseMaybePath)
+	add(f, &c.template, "template", "", "NAME|DIR", "the default template: one of the store, or a folder (default the one named default, or STATE-DIR/template)", parseTemplate)
 	add(f, &c.logSink, "log-sink", "udp://127.0.0.1:514", "URL", "syslog address that the apps' output also goes to, or none", parseSink)
 
 	add(f, &c.stateDir, "state-dir", defaultStateDir, "DIR", "where everything that lasts is kept", parsePath)
@@ -121,9 +121,6 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 
 // complete fills in what follows from other values, and checks them together.
 func (c *serveConfig) complete() error {
-	if c.template == "" {
-		c.template = filepath.Join(c.stateDir, "template")
-	}
 	if c.socket == "" {
 		c.socket = defaultSocket(c.stateDir)
 	}

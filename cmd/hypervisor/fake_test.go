@@ -235,7 +235,7 @@ func (m *machine) app() (a *app, stdout, stderr *output) {
 		check: func() error { return nil }, readyTime: 5 * time.Second,
 		open: func(*serveConfig, *metrics.Metrics, *slog.Logger) (*node, error) { return m.node, nil },
 		adopt: func(_ context.Context, cfg adoptConfig) (server.Template, error) {
-			return server.Template{Name: cfg.name, Path: cfg.template}, nil
+			return server.Template{Name: cfg.name, Path: filepath.Join(cfg.stateDir, "template")}, nil
 		},
 	}, stdout, stderr
 }

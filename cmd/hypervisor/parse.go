@@ -16,6 +16,7 @@ import (
 
 	"github.com/docker/go-units"
 
+	"github.com/gilliam/hypervisor/rootfs"
 	"github.com/gilliam/hypervisor/server/proc"
 )
 
@@ -42,6 +43,15 @@ func parsePath(s string) (string, error) {
 func parseMaybePath(s string) (string, error) {
 	if s == "" {
 		return "", nil
+	}
+	return parsePath(s)
+}
+
+// parseTemplate parses what the default template is: a path, a name, or nothing.
+// A path has a slash.
+func parseTemplate(s string) (string, error) {
+	if s == "" || !strings.ContainsRune(s, '/') {
+		return s, rootfs.CheckTemplateRef(s)
 	}
 	return parsePath(s)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -56,9 +55,10 @@ func (a *app) templateAdoptVerb() *cobra.Command {
 		Use:   "adopt NAME DIR",
 		Short: "Make a template of a folder that debootstrap has filled",
 		Long: `Make a template of a folder that debootstrap has filled: add the user that apps
-run as, make /app, and move the folder to where the template belongs. The
-daemon may run meanwhile. The name of the template that procs get when they
-name none is default.`,
+run as, make /app, and move the folder into the store, where it becomes the
+current version of its template and is never changed again. The daemon may run
+meanwhile. The name of the template that procs get when they name none is
+default.`,
 		Example: `  sudo debootstrap --variant=minbase --include=python3 bookworm /var/lib/gilliam/new
   sudo hypervisor template adopt default /var/lib/gilliam/new`,
 		Args: cobra.ExactArgs(2),
@@ -67,9 +67,6 @@ name none is default.`,
 				return err
 			}
 			cfg.name, cfg.dir = args[0], args[1]
-			if cfg.template == "" {
-				cfg.template = filepath.Join(cfg.stateDir, "template")
-			}
 			if err := makeStateDir(cfg.stateDir); err != nil {
 				return err
 			}
@@ -90,7 +87,7 @@ name none is default.`,
 	f.BoolVar(&cfg.aptSources, "apt-sources", false, "copy this host's apt sources into it")
 	f.BoolVar(&asJSON, "json", false, "print the template as JSON")
 	add(f, &cfg.stateDir, "state-dir", defaultStateDir, "DIR", "state folder of the daemon", parsePath)
-	add(f, &cfg.template, "template", "", "DIR", "where the default template is (default STATE-DIR/template)", parseMaybePath)
+	add(f, &cfg.template, "template", "", "DIR", "folder that the default template is, outside the store", parseMaybePath)
 	add(f, &cfg.runUser, "run-user", "gilliam", "USER", "user that apps run as", parseUser)
 	twin(f, "state-dir", "GILLIAM_STATE_DIR")
 	twin(f, "template", "TEMPLATE")

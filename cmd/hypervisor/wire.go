@@ -55,6 +55,9 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 		return nil, err
 	}
 	templates := rootfs.OpenTemplates(templatesConfig(cfg.stateDir, cfg.template, cfg.runUser))
+	if err := templates.Sweep(log); err != nil {
+		return nil, err
+	}
 	secrets, err := readSecrets(cfg.callbackSecretFile)
 	if err != nil {
 		return nil, err
@@ -88,7 +91,9 @@ func logRemarks(log *slog.Logger, remarks []isolate.Remark) {
 }
 
 func templatesConfig(stateDir, template, runUser string) rootfs.TemplatesConfig {
-	return rootfs.TemplatesConfig{Default: template, Dir: filepath.Join(stateDir, "templates"), RunUser: runUser}
+	return rootfs.TemplatesConfig{
+		Default: template, Folder: filepath.Join(stateDir, "template"), Dir: filepath.Join(stateDir, "templates"), RunUser: runUser,
+	}
 }
 
 // templateList shows the API what it needs of the templates.

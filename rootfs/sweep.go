@@ -1,0 +1,81 @@
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sweep finishes or undoes what was under way when who did it was killed. Drafts
+// that somebody still works on are left alone.
+func (t *Templates) Sweep(log *slog.Logger) error {
+	var err error
+	if dir := t.defaultFolder(); dir != "" {
+		err = t.sweepDrafts(filepath.Dir(dir), log)
+	}
+	if _, e := os.Lstat(t.cfg.Dir); e != nil {
+		return errors.Join(err, absent(e)) // "" is not there either
+	}
+	unlock, e := t.lockStore()
+	if e != nil {
+		return errors.Join(err, e)
+	}
+	defer unlock()
+	err = errors.Join(err, t.sweepDrafts(t.cfg.Dir, log))
+	names, e := t.names()
+	err = errors.Join(err, e)
+	for _, name := range names {
+		newest, e := t.repoint(name)
+		if newest != "" {
+			log.Info("newest version made the current one", "template", name, "version", newest)
+		}
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// sweepDrafts looks after the drafts, and what was being removed, in dir.
+func (t *Templates) sweepDrafts(dir string, log *slog.Logger) error {
+	in, err := os.Open(dir)
+	if err != nil {
+		return absent(err)
+	}
+	defer in.Close()
+	names, err := in.Readdirnames(-1)
+	for _, name := range names {
+		switch {
+		case strings.HasPrefix(name, draftPrefix):
+			err = errors.Join(err, t.sweepDraft(in, filepath.Join(dir, name), log))
+		case strings.HasPrefix(name, gonePrefix):
+			err = errors.Join(err, discard(in, name))
+		}
+	}
+	return err
+}
+
+// sweepDraft makes a complete draft the version that it was to become, and removes
+// one that is not complete.
+func (t *Templates) sweepDraft(in *os.File, staging string, log *slog.Logger) error {
+	lock, err := os.Open(staging)
+	if err != nil {
+		return absent(err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	}
+	if rec, err := readTemplateRecord(staging); err == nil && isTree(filepath.Join(staging, treeName)) {
+		if err := t.publish(staging, rec); err != nil {
+			return fmt.Errorf("publish template %s: %w", rec.Name, err)
+		}
+		log.Info("template published that was complete", "template", rec.Name, "version", rec.Version)
+	} else {
+		log.Info("interrupted template removed", "path", staging)
+	}
+	return discard(in, filepath.Base(staging))
+}
