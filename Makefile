@@ -3,6 +3,10 @@
 
 STATE    ?= /var/lib/gilliam
 TEMPLATE ?= $(STATE)/template
+# Of make soak; a SEED replays the choices of an earlier one.
+SOAK     ?= 10m
+LAUNCHES ?= 10000
+SEED     ?= 0
 SUITE    ?= bookworm
 # The mirror that the template is built from; empty: the one that this machine's apt uses.
 MIRROR   ?=
@@ -21,7 +25,7 @@ apt  = dpkg -s $(1) >/dev/null 2>&1 || { apt-get update && DEBIAN_FRONTEND=nonin
 vm   = VM_CACHE=$(STATE)/vm go test -tags vm -count=1 -timeout 45m $(1) ./integration/vm
 tool = go tool -modfile=.ci/tools.mod $(1)
 
-.PHONY: help build run template test packages test-vm vm-packages unit lint vuln bench clean
+.PHONY: help build run template test soak packages test-vm vm-packages unit lint vuln bench clean
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
@@ -46,6 +50,9 @@ test: packages vm-packages build lint template bin/prometheus bin/lxc ## every t
 	go test -race -count=1 -tags $(TAGS) -timeout 20m ./...
 	go test -tags $(TAGS) -run '^$$' -bench Launch -benchtime 30x ./integration/oracle
 	$(call vm,)
+
+soak: packages build template ## chaos for SOAK=10m and LAUNCHES=10000 launches, and what is left of them; SEED=… replays (root)
+	go test -race -count=1 -v -tags $(TAGS) -timeout 2h -run '^(TestSoak|TestFlat)$$' ./integration -args -soak=$(SOAK) -launches=$(LAUNCHES) -seed=$(SEED)
 
 packages: # what the tests and benchmarks need
 	$(call apt,gcc libc6-dev pkg-config libseccomp-dev runc crun bubblewrap libapparmor1 systemd)

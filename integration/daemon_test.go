@@ -97,6 +97,14 @@ func newDaemon(tb testing.TB, stateDir string, basePort int, args ...string) *da
 	return d
 }
 
+// runDir is where the daemon keeps its leases.
+func (d *daemon) runDir() string {
+	if n := slices.Index(d.args, "--run-dir"); n >= 0 {
+		return d.args[n+1]
+	}
+	return "/run/gilliam"
+}
+
 // start starts the daemon and waits until it is ready. It may be started again
 // after its end.
 func (d *daemon) start() {
