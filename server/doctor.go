@@ -39,17 +39,24 @@ func (s *Server) audit(c echo.Context, repair bool) error {
 	return s.answer(c, http.StatusOK, f)
 }
 
-// drain stops every proc and answers when they have ended.
+// drain stops every proc and answers when they have ended, each within its grace.
 func (s *Server) drain(c echo.Context) error {
 	if _, err := queryOf(c); err != nil {
 		return err
 	}
-	ctx, cancel := s.until(c.Request().Context(), 0)
-	defer cancel()
-	if err := s.cfg.Procs.Drain(ctx); err != nil {
+	if err := s.allow(c, maxWait); err != nil {
 		return err
 	}
-	return c.NoContent(http.StatusNoContent)
+	ctx, cancel := s.until(c.Request().Context(), 0)
+	defer cancel()
+	err := s.cfg.Procs.Drain(ctx)
+	switch {
+	case err == nil:
+		return c.NoContent(http.StatusNoContent)
+	case s.streams.Err() != nil:
+		return proc.ErrClosed
+	}
+	return err
 }
 
 // undrain lets procs be made again.

@@ -28,6 +28,7 @@ type fakeProcs struct {
 	err   error // answered by every call that may fail, when set
 	panic any   // panicked with by Create, when set
 	calls []string
+	drain func(context.Context) error // nil: done at once
 
 	callbacks []proc.Callback
 	secret    proc.Secret // of the last proc made
@@ -346,5 +347,10 @@ func (f *fakeProcs) running(id string) (*fakeProc, error) {
 }
 
 func (f *fakeProcs) Audit(bool) ([]proc.Leak, error) { return nil, nil }
-func (f *fakeProcs) Drain(context.Context) error     { return nil }
-func (f *fakeProcs) Undrain()                        {}
+func (f *fakeProcs) Drain(ctx context.Context) error {
+	if f.drain == nil {
+		return nil
+	}
+	return f.drain(ctx)
+}
+func (f *fakeProcs) Undrain() {}

@@ -170,6 +170,43 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// A node is drained for as long as its procs need, and who waits for that when the
+// server ends is told that it does.
+func TestDrainOfNode(t *testing.T) {
+	const write = 50 * time.Millisecond
+	procs, tcp, _, stop := start(t, func(c *Config) { c.timeouts.write = write })
+	drained := func() answer { return call(t, "http://"+tcp, "POST", "/v1/drain", "", "Authorization", auth) }
+	procs.drain = func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(3 * write):
+			return nil
+		}
+	}
+	if got := drained(); got.StatusCode != http.StatusNoContent {
+		t.Errorf("got %d %s", got.StatusCode, got.body)
+	}
+	began, answered := make(chan struct{}), make(chan answer, 1)
+	procs.drain = func(ctx context.Context) error {
+		close(began)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	go func() { answered <- drained() }() // owner: the test, which receives
+	select {
+	case <-began:
+	case got := <-answered:
+		t.Fatalf("got %d %s", got.StatusCode, got.body)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if got := <-answered; got.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("got %d %s", got.StatusCode, got.body)
+	}
+}
+
 func TestReadyzWhileClosing(t *testing.T) {
 	w := newWorld(t)
 	w.srv.closing.Store(true)
