@@ -12,15 +12,16 @@ import (
 type builder struct {
 	at     string // where the root is mounted
 	userns int    // user namespace for idmapped mounts
-	root   int    // the sandbox's root, once it is mounted
-	empty  int    // an empty read-only folder, once a mask needed one
+	layer  *later[*os.File]
+	root   int // the sandbox's root, once it is mounted
+	empty  int // an empty read-only folder, once a mask needed one
 }
 
 // build does the plan's steps, in the middle of them enters the network namespace,
 // and makes the root the thread's working directory. What it mounts goes away with
 // the thread's mount namespace; it owns only descriptors.
-func build(p Plan, userns int, network *later[*os.File]) error {
-	b := builder{at: p.Root, userns: userns, root: -1, empty: -1}
+func build(p Plan, userns int, network, layer *later[*os.File]) error {
+	b := builder{at: p.Root, userns: userns, layer: layer, root: -1, empty: -1}
 	defer func() {
 		unix.Close(b.root)
 		unix.Close(b.empty)
@@ -57,6 +58,8 @@ func (b *builder) apply(steps []Step) error {
 
 func (b *builder) do(step Step) error {
 	switch s := step.(type) {
+	case MountLayer:
+		return b.mountLayer(s)
 	case MountRoot:
 		return b.mountRoot(s)
 	case BindRoot:

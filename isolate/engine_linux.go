@@ -10,13 +10,14 @@ import (
 )
 
 // An Engine launches sandboxes. It holds what they share: the executable of
-// sandbox-init, sealed in memory; the compiled seccomp filter; and the user
-// namespaces of idmapped mounts. It is safe for concurrent use.
+// sandbox-init, sealed in memory; the compiled seccomp filter; the user namespaces of
+// idmapped mounts; and the file systems of layers. It is safe for concurrent use.
 type Engine struct {
 	host    Host
 	init    *os.File // sealed memfd, open for reading only
 	filters filters
 	users   userNamespaces
+	layers  *layers
 }
 
 // NewEngine makes the engine for a host that [Host.Check] finds fit.
@@ -25,7 +26,7 @@ func NewEngine(h Host) (*Engine, error) {
 		return nil, err
 	}
 	raiseLimits()
-	e := &Engine{host: h}
+	e := &Engine{host: h, layers: newLayers()}
 	if _, err := e.filters.get(Plan{}); err != nil { // what nearly every sandbox has
 		return nil, err
 	}
@@ -43,6 +44,7 @@ func (e *Engine) Host() Host { return e.host }
 // Close frees what the engine holds. Sandboxes that still run go on.
 func (e *Engine) Close() error {
 	e.users.close()
+	e.layers.close()
 	removeCgroupParent()
 	return e.init.Close()
 }

@@ -13,6 +13,8 @@ func (p Plan) mountFacts() Facts {
 	f := Facts{}
 	for _, step := range p.Steps {
 		switch s := step.(type) {
+		case MountLayer:
+			f["disk"] = diskFact(s.Bytes, s.Inodes)
 		case MountRoot:
 			kinds["/"], flags["/"] = "overlay", s.Flags
 			f["layers /"] = strconv.Itoa(len(s.Lowers))

@@ -18,7 +18,7 @@ func TestEveryStepFails(t *testing.T) {
 	testbed.Leaves(t)
 	e := testbed.Engine(t)
 	sound := func() isolate.Plan {
-		s := spec(t, "true") // a layer that nobody has used
+		s := limited(t, isolate.Limits{Disk: 16 << 20}, "true") // a layer that nobody has used
 		s.Binds = []isolate.Bind{
 			{Source: "/etc/hosts", Target: "/etc/hosts"},
 			{Source: "/etc/apt", Target: "/srv/a"},
@@ -44,6 +44,9 @@ func TestEveryStepFails(t *testing.T) {
 func spoilt(step isolate.Step) isolate.Step {
 	const nowhere = "/etc/passwd/nowhere" // below a file
 	switch s := step.(type) {
+	case isolate.MountLayer:
+		s.Options = []string{"no-such-option"}
+		return s
 	case isolate.MountRoot:
 		s.Upper = nowhere
 		return s

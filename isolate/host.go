@@ -25,6 +25,9 @@ type Host struct {
 	// Disk is where the layers are; see [ProbeDisk].
 	Disk Disk
 
+	// NoDiskLimit is why no limit of a layer can be enforced, empty where it can.
+	NoDiskLimit string
+
 	// AppArmor is the kernel's, with the profile that programs get.
 	AppArmor AppArmor
 

@@ -45,6 +45,7 @@ func Probe() (Host, error) {
 		SocketCgroups: socketCgroups(),
 	}
 	h.probeWeaknesses(string(status))
+	h.NoDiskLimit = probeDiskLimit()
 	h.SwapLimit = exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes") || h.Cgroup == CgroupV2 && exists("/proc/swaps")
 	h.TCPLimit = exists("/sys/fs/cgroup/memory/memory.kmem.tcp.limit_in_bytes")
 	// GHSA-6fw5-f8r9-fgfm of Docker. The pattern is well-formed.

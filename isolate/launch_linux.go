@@ -70,11 +70,12 @@ func (e *Engine) Launch(ctx context.Context, p Plan, stdio IO) (_ *Sandbox, err 
 	defer theirs.Close()
 	defer closeOnError(ours, &err)
 
-	// The network and the cgroup are made while the mounts are made on the launch
-	// thread, which waits for both.
+	// The network, the layer and the cgroup are made while the mounts are made on the
+	// launch thread, which waits for each.
 	network := meanwhile(func() (*os.File, error) { return newNetwork(p.Network) })
+	layer := meanwhile(func() (*os.File, error) { return e.layer(p) })
 	cgroup := newLater[cgroups.Manager]()
-	fork := meanwhile(func() (*os.Process, error) { return e.fork(p, network, cgroup, theirs, stdio) })
+	fork := meanwhile(func() (*os.Process, error) { return e.fork(p, network, layer, cgroup, theirs, stdio) })
 	cgroup.make(func() (cgroups.Manager, error) { return newCgroup(p.Cgroup) })
 	failpoint.Hit("isolate.cgroup.made")
 	process, forkErr := fork.wait()
@@ -83,11 +84,12 @@ func (e *Engine) Launch(ctx context.Context, p Plan, stdio IO) (_ *Sandbox, err 
 		ns.Close()
 	}
 	cg, _ := cgroup.wait()
+	held, _ := layer.wait()
 	theirs.Close()
 
 	s := &Sandbox{
 		id: p.ID, process: process, control: ours, cgroup: cg, plan: p, host: e.host, engine: e, done: make(chan struct{}),
-		execs: make(map[uint32]*Execution), keep: kept, child: true,
+		execs: make(map[uint32]*Execution), keep: kept, child: true, layer: held,
 	}
 	if forkErr != nil {
 		return nil, errors.Join(fmt.Errorf("sandbox %s: %w", p.ID, forkErr), s.abandon())
@@ -103,7 +105,7 @@ func (e *Engine) Launch(ctx context.Context, p Plan, stdio IO) (_ *Sandbox, err 
 
 // fork builds the sandbox's files on a launch thread and starts sandbox-init, not
 // yet told what to do, in the network namespace and the cgroup.
-func (e *Engine) fork(p Plan, network *later[*os.File], cgroup *later[cgroups.Manager], control *os.File, stdio IO) (*os.Process, error) {
+func (e *Engine) fork(p Plan, network, layer *later[*os.File], cgroup *later[cgroups.Manager], control *os.File, stdio IO) (*os.Process, error) {
 	userns, err := e.users.get(p.IDs)
 	if err != nil {
 		return nil, err
@@ -123,7 +125,7 @@ func (e *Engine) fork(p Plan, network *later[*os.File], cgroup *later[cgroups.Ma
 		if err := enterNamespaces(p); err != nil {
 			return err
 		}
-		if err := build(p, int(userns.Fd()), network); err != nil {
+		if err := build(p, int(userns.Fd()), network, layer); err != nil {
 			return err
 		}
 		failpoint.Hit("isolate.mounts.made")
@@ -202,6 +204,7 @@ func closeOnError(c io.Closer, err *error) {
 
 // abandon undoes a launch that failed half-way.
 func (s *Sandbox) abandon() error {
+	defer func() { s.engine.layers.release(s.takeLayer()) }()
 	if s.process != nil {
 		_ = s.process.Kill()
 	}

@@ -53,11 +53,12 @@ var maskedSys = []string{
 
 // planSteps lists what the launch thread does to the sandbox's files.
 func planSteps(s Spec, h Host) []Step {
-	steps := []Step{
-		planRoot(s),
+	steps, layer := planLayer(s)
+	steps = append(steps,
+		planRoot(s, layer),
 		Mkdir{"/proc"}, // for sandbox-init
 		Mount{"tmpfs", "/dev", []string{"mode=755", "size=64k", "nr_inodes=64"}, NoSuid | NoExec},
-	}
+	)
 	for _, d := range devNodes {
 		steps = append(steps, d)
 	}
@@ -84,12 +85,12 @@ func planSteps(s Spec, h Host) []Step {
 }
 
 // planRoot is the step that makes the root.
-func planRoot(s Spec) Step {
+func planRoot(s Spec, layer Layer) Step {
 	if s.Tree != "" {
 		return BindRoot{Source: s.Tree, Flags: NoSuid | NoDev}
 	}
 	return MountRoot{
-		Lowers: s.lowers(), Upper: s.Layer.Upper, Work: s.Layer.Work,
+		Lowers: s.lowers(), Upper: layer.Upper, Work: layer.Work,
 		Options: overlayOptions, Flags: NoSuid | NoDev,
 	}
 }

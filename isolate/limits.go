@@ -3,6 +3,8 @@ package isolate
 import (
 	"fmt"
 	"math"
+
+	"github.com/gilliam/hypervisor/isolate/ext4"
 )
 
 // Limits bound what a sandbox may use. The JSON is the API's.
@@ -11,6 +13,8 @@ type Limits struct {
 	Pids      int64         `json:"pids,omitempty"`       // processes and threads; 0 means DefaultPids
 	CPU       float64       `json:"cpu,omitempty"`        // CPUs, 1.5 is one and a half; 0 means no limit
 	CPUWeight int64         `json:"cpu_weight,omitempty"` // share of contended CPU time, as cgroup v2's cpu.weight; 0 means DefaultWeight
+	Disk      int64         `json:"disk,omitempty"`       // bytes of the layer; 0 means no limit, which needs a Layer without an image
+	Inodes    int64         `json:"inodes,omitempty"`     // files, folders and others in the layer; 0 means one for each 16 KiB of Disk
 	IO        IOLimits      `json:"io,omitzero"`
 	Rlimits   ProcessLimits `json:"rlimits,omitzero"`
 }
@@ -39,6 +43,10 @@ const (
 	DefaultMemory int64 = 1 << 30 // as the original: 1 GiB
 	DefaultPids   int64 = 512
 	DefaultWeight int64 = 100 // the kernel's
+
+	// DefaultDisk is what whoever makes layers gives those that name no limit. A Spec
+	// without one has none.
+	DefaultDisk int64 = 1 << 30
 
 	// MinMemory is what sandbox-init and a small program need at least.
 	MinMemory int64 = 16 << 20
@@ -69,6 +77,9 @@ func (l Limits) Check() error {
 		{l.CPU < 0 || math.IsNaN(l.CPU) || l.CPU > 4096 || l.CPU != 0 && l.CPU < 0.01,
 			"CPU", "must be 0.01 to 4096 CPUs, or 0 for no limit"},
 		{l.CPUWeight < 0 || l.CPUWeight > maxWeight, "CPUWeight", "must be 1 to 10000, or 0 for the default of 100"},
+		{l.Disk != 0 && (l.Disk < ext4.MinBytes || l.Disk > ext4.MaxBytes), "Disk", "must be 1048576 bytes (1 MiB) to 8796093022208 (8 TiB)"},
+		{l.Inodes != 0 && l.Disk == 0, "Inodes", "must come with a limit of the disk"},
+		{l.Inodes != 0 && (l.Inodes < ext4.MinInodes || l.Inodes > min(l.Disk/ext4.BlockSize, ext4.MaxInodes)), "Inodes", "must be 32 to one for each 4096 bytes of the disk, at most 2147483647"},
 		{l.IO.Weight < 0 || l.IO.Weight > maxWeight, "IO.Weight", "must be 1 to 10000, or 0 for the default of 100"},
 		{l.IO.ReadBPS < 0 || l.IO.ReadBPS != 0 && l.IO.ReadBPS < minBPS, "IO.ReadBPS", "must be at least 65536 bytes a second, or 0 for no limit"},
 		{l.IO.WriteBPS < 0 || l.IO.WriteBPS != 0 && l.IO.WriteBPS < minBPS, "IO.WriteBPS", "must be at least 65536 bytes a second, or 0 for no limit"},
@@ -118,6 +129,9 @@ func (h Host) CheckLimits(l Limits) error {
 	}
 	if l.IO.Weight != 0 && (!h.IO || h.Disk.Weight == "") {
 		return bad("IO.Weight", "only the scheduler bfq, or io.cost.qos of cgroup v2, shares a disk by weight, and the disk of the layers has neither")
+	}
+	if l.Disk != 0 && h.NoDiskLimit != "" {
+		return bad("Disk", "%s", h.NoDiskLimit)
 	}
 	if n := uint64(l.Rlimits.Nofile); n > h.MaxOpen {
 		return bad("Rlimits.Nofile", "it is above the hypervisor's own hard limit of %d", h.MaxOpen)

@@ -19,11 +19,16 @@ func TestLimitsNotEnforceable(t *testing.T) {
 		{"Limits.IO.WriteIOPS", "no io controller", func(h *Host) { h.IO = false }, Limits{IO: IOLimits{WriteIOPS: 9}}},
 		{"Limits.IO.Weight", "scheduler bfq", func(h *Host) { h.Disk.Weight = "" }, Limits{IO: IOLimits{Weight: 9}}},
 		{"Limits.IO.Weight", "scheduler bfq", func(h *Host) { h.IO = false }, Limits{IO: IOLimits{Weight: 9}}},
+		{"Limits.Disk", "no loop devices", func(h *Host) { h.NoDiskLimit = "no loop devices" }, Limits{Disk: 1 << 20}},
 		{"Limits.Rlimits.Nofile", "limit of 512", func(h *Host) { h.MaxOpen = 512 }, Limits{Rlimits: ProcessLimits{Nofile: 513}}},
 		{"Limits.Rlimits.Memlock", "limit of 512", func(h *Host) { h.MaxMemlock, h.Resource = 512, false }, Limits{Rlimits: ProcessLimits{Memlock: 513}}},
 	} {
 		s, h := testSpec(), testHost()
 		s.Limits = c.ask
+		folders := s.Layer
+		if c.ask.Disk > 0 {
+			s.Layer = Layer{Image: "/l/image"}
+		}
 		if _, err := NewPlan(s, h); err != nil {
 			t.Errorf("%s where it can be: %v", c.field, err)
 		}
@@ -33,7 +38,7 @@ func TestLimitsNotEnforceable(t *testing.T) {
 		if !errors.As(err, &spec) || spec.Field != c.field || !strings.Contains(spec.Detail, "cannot be enforced here") || !strings.Contains(spec.Detail, c.why) {
 			t.Errorf("%s: got %v", c.field, err)
 		}
-		s.Limits = Limits{}
+		s.Limits, s.Layer = Limits{}, folders
 		if _, err := NewPlan(s, h); err != nil {
 			t.Errorf("without limits: %v", err)
 		}

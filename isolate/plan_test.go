@@ -124,7 +124,7 @@ func TestPlanTree(t *testing.T) {
 
 func TestPlanDefaults(t *testing.T) {
 	s := Spec{
-		ID: "a", Template: "/t", Layer: Layer{"/u", "/w"}, Args: []string{"true"},
+		ID: "a", Template: "/t", Layer: Layer{Upper: "/u", Work: "/w"}, Args: []string{"true"},
 		User: User{1, 1}, IDs: IDRange{1 << 20, 10},
 	}
 	p, err := NewPlan(s, testHost())
@@ -134,6 +134,24 @@ func TestPlanDefaults(t *testing.T) {
 	if p.Hostname != "a" || p.Dir != "/" || p.Network != NetworkNone || p.Cgroup.Memory != DefaultMemory ||
 		p.Cgroup.MemorySwap != DefaultMemory || p.Cgroup.Pids != DefaultPids || p.Cgroup.CPUQuota != 0 {
 		t.Errorf("defaults: %+v", p)
+	}
+}
+
+// A layer in an image is mounted first, and its folders are the overlay's.
+func TestPlanImage(t *testing.T) {
+	s := testSpec()
+	s.Layer, s.Limits.Disk = Layer{Image: "/l/0b1c/image"}, 1<<30
+	p, err := NewPlan(s, testHost())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "mount ext4 /l/0b1c/image on /l/0b1c nosuid,nodev nobarrier,errors=remount-ro (1073741824 bytes, 65664 inodes)"
+	root, ok := p.Steps[1].(MountRoot)
+	if got := p.Steps[0].String(); got != want || !ok || root.Upper != "/l/0b1c/upper" || root.Work != "/l/0b1c/work" {
+		t.Errorf("got %s\n%s", got, p.Steps[1])
+	}
+	if got := p.Facts(testHost())["disk"]; got != "1073741824 bytes, 65664 inodes" {
+		t.Errorf("fact: %s", got)
 	}
 }
 
@@ -206,6 +224,17 @@ func TestSpecRefused(t *testing.T) {
 		{"Lowers", func(s *Spec) { s.Lowers = []string{"/a", "/b", "/a"} }},
 		{"Lowers", func(s *Spec) { s.Lowers = manyLowers(500) }},
 		{"Layer", func(s *Spec) { s.Layer.Work = "" }},
+		{"Layer", func(s *Spec) { s.Layer.Image, s.Limits.Disk = "/l/image", 1<<30 }},
+		{"Layer", func(s *Spec) { s.Layer, s.Limits.Disk = Layer{Image: "l/image"}, 1<<30 }},
+		{"Layer", func(s *Spec) { s.Layer, s.Limits.Disk = Layer{Image: "/image"}, 1<<30 }},
+		{"Limits.Disk", func(s *Spec) { s.Layer = Layer{Image: "/l/image"} }},
+		{"Limits.Disk", func(s *Spec) { s.Limits.Disk = 1 << 30 }},
+		{"Limits.Disk", func(s *Spec) { s.Layer, s.Limits.Disk = Layer{Image: "/l/image"}, 1<<20-1 }},
+		{"Limits.Disk", func(s *Spec) { s.Layer, s.Limits.Disk = Layer{Image: "/l/image"}, 8<<40+1 }},
+		{"Limits.Inodes", func(s *Spec) { s.Limits.Inodes = 1000 }},
+		{"Limits.Inodes", func(s *Spec) { s.Layer, s.Limits.Disk, s.Limits.Inodes = Layer{Image: "/l/image"}, 1<<20, 257 }},
+		{"Limits.Inodes", func(s *Spec) { s.Layer, s.Limits.Disk, s.Limits.Inodes = Layer{Image: "/l/image"}, 1<<20, 31 }},
+		{"Limits.Inodes", func(s *Spec) { s.Layer, s.Limits.Disk, s.Limits.Inodes = Layer{Image: "/l/image"}, 8<<40, 1<<31 }},
 		{"Tree", func(s *Spec) { s.Tree = "/tree" }},
 		{"Tree", func(s *Spec) { s.Template, s.Tree = "", "/tree" }},
 		{"Tree", func(s *Spec) { s.Template, s.Layer, s.Tree = "", Layer{}, "/" }},

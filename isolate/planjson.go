@@ -22,6 +22,10 @@ func stepJSON(step Step) any {
 		return fields
 	}
 	switch s := step.(type) {
+	case MountLayer:
+		return object("mount_layer", map[string]any{
+			"image": s.Image, "bytes": s.Bytes, "inodes": s.Inodes, "options": s.Options, "flags": s.Flags.String(),
+		})
 	case MountRoot:
 		return object("mount_root", map[string]any{
 			"lower": s.Lowers, "upper": s.Upper, "work": s.Work, "options": s.Options, "flags": s.Flags.String(),

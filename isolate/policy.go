@@ -20,8 +20,8 @@ type Policy struct {
 	// allow stays denied.
 	Seccomp bool
 
-	// Max are the most that limits may be. Of memory, pids and CPU, of the rates of
-	// I/O and of fsize zero means no such bound; of the weights, nofile and memlock no
+	// Max are the most that limits may be. Of memory, pids, CPU and disk, of the rates
+	// of I/O and of fsize zero means no such bound; of the weights, nofile and memlock no
 	// more than the defaults. A spec that names no limit asks for the default, and
 	// for no limit where that is the default.
 	Max Limits
@@ -66,7 +66,7 @@ func (p Policy) checkLimits(l Limits) error {
 			return bad(c.field, "is above the operator's limit of %d", c.most)
 		}
 	}
-	must := []bound{{"Rlimits.Fsize", l.Rlimits.Fsize, p.Max.Rlimits.Fsize}}
+	must := []bound{{"Disk", l.Disk, p.Max.Disk}, {"Inodes", l.LayerInodes(), p.Max.Inodes}, {"Rlimits.Fsize", l.Rlimits.Fsize, p.Max.Rlimits.Fsize}}
 	most := p.Max.IO.rates()
 	for i, asked := range l.IO.rates() {
 		must = append(must, bound{"IO." + asked.field, asked.limit, most[i].limit})

@@ -59,6 +59,11 @@ func TestPolicy(t *testing.T) {
 		{"Limits.Rlimits.Nofile", Policy{Max: Limits{Rlimits: ProcessLimits{Nofile: 2048}}}, func(*Spec) {}},
 		{"", Policy{Max: Limits{Rlimits: ProcessLimits{Nofile: 2048}}}, func(s *Spec) { s.Limits.Rlimits.Nofile = 2048 }},
 		{"Limits.Rlimits.Memlock", Policy{Max: Limits{Rlimits: ProcessLimits{Memlock: 4096}}}, func(*Spec) {}},
+		{"", Policy{Max: Limits{Disk: 1 << 30, Inodes: 65536}}, func(s *Spec) { s.Limits.Disk = 1 << 30 }},
+		{"Limits.Disk", Policy{Max: Limits{Disk: 1 << 30}}, func(s *Spec) { s.Limits.Disk = 1<<30 + 1 }},
+		{"Limits.Disk", Policy{Max: Limits{Disk: 1 << 30}}, func(*Spec) {}},
+		{"Limits.Inodes", Policy{Max: Limits{Inodes: 65535}}, func(s *Spec) { s.Limits.Disk = 1 << 30 }},
+		{"", Policy{Max: Limits{Inodes: 65535}}, func(s *Spec) { s.Limits.Disk, s.Limits.Inodes = 1<<30, 65535 }},
 		{"Limits.Rlimits.Fsize", bounded, func(s *Spec) { s.Limits = within; s.Limits.Rlimits.Fsize = 0 }},
 	} {
 		s := testSpec()

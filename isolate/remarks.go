@@ -47,6 +47,7 @@ func (h Host) Remarks() []Remark {
 		"the hypervisor's own hard limit of open files is %d, and no app's can be above it", h.MaxOpen)
 	add(len(h.Exposed) > 0, "cpu",
 		"open to %s, says /sys/devices/system/cpu/vulnerabilities: one app may learn of another's memory", strings.Join(h.Exposed, ", "))
+	add(h.NoDiskLimit != "", "disk", "%s: apps have no limit of their disk, and one can fill that of all", h.NoDiskLimit)
 	list = append(list, h.cgroupRemarks()...)
 	add(!h.AppArmor.Enabled, "apparmor", "not in the kernel or turned off: apps have no profile beside seccomp and Landlock")
 	add(h.AppArmor.Use == Unconfined, "apparmor",

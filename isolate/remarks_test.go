@@ -21,6 +21,7 @@ func TestRemarks(t *testing.T) {
 		{"cpu", "open to mds, retbleed", func(h *Host) { h.Exposed = []string{"mds", "retbleed"} }},
 		{"swap", "there is none now", func(h *Host) { h.SwapLimit = false }},
 		{"swap", "in the swap of all", func(h *Host) { h.SwapLimit, h.Swap = false, true }},
+		{"disk", "no ext4: apps have no limit", func(h *Host) { h.NoDiskLimit = "no ext4" }},
 		{"io", "are refused", func(h *Host) { h.IO = false }},
 		{"apparmor", "turned off", func(h *Host) { h.AppArmor = AppArmor{} }},
 		{"apparmor", "unconfined", func(h *Host) { h.AppArmor.Use = Unconfined }},

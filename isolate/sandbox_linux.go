@@ -36,6 +36,7 @@ type Sandbox struct {
 	control *net.UnixConn
 
 	mu       sync.Mutex
+	layer    *os.File              // holds the layer's file system; nil without one, or once we have let go
 	execs    map[uint32]*Execution // nil when the sandbox has ended
 	lastExec uint32
 
@@ -123,8 +124,24 @@ func (s *Sandbox) Kill() {
 	killCgroup(s.cgroup, s.plan.Cgroup.IO.limited())
 }
 
-// Usage reads what the sandbox has used so far from its cgroup.
-func (s *Sandbox) Usage() (Usage, error) { return usage(s.cgroup) }
+// Usage reads what the sandbox has used so far from its cgroup, and what it uses of
+// its layer while it runs.
+func (s *Sandbox) Usage() (Usage, error) {
+	u, err := usage(s.cgroup)
+	if err == nil {
+		err = s.usedDisk(&u)
+	}
+	return u, err
+}
+
+// takeLayer is what holds the layer's file system, once.
+func (s *Sandbox) takeLayer() *os.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	layer := s.layer
+	s.layer = nil
+	return layer
+}
 
 // Destroy ends the sandbox if it still runs, waits, and removes its cgroup, the
 // last trace of it on the host. It may be called again when it failed.
@@ -139,6 +156,7 @@ func (s *Sandbox) Destroy() error {
 		return fmt.Errorf("remove cgroup of sandbox %s: %w", s.id, err)
 	}
 	failpoint.Hit("isolate.cgroup.removed")
+	s.engine.layers.release(s.takeLayer())
 	return nil
 }
 

@@ -81,11 +81,17 @@ type Spec struct {
 	Limits Limits
 }
 
-// A Layer is the pair of folders in which overlayfs keeps a sandbox's writes.
-// Both must exist, be empty, be on one file system and be used by no one else.
+// A Layer is where overlayfs keeps a sandbox's writes: in an image, or in the pair
+// of folders Upper and Work. These must exist, be empty, be on one file system
+// and be used by no one else.
 type Layer struct {
 	Upper string
 	Work  string
+
+	// Image is the absolute path of a file, alone in its folder, with the file
+	// system of [Limits.Shape] in it that nobody has used. It takes Limits.Disk,
+	// which only an image can enforce.
+	Image string
 }
 
 // A User is a numeric identity in the sandbox. There are never
@@ -142,5 +148,9 @@ type Usage struct {
 	MemoryLimit uint64        // bytes
 	Pids        uint64        // processes and threads now
 	PidsLimit   uint64
+	Disk        uint64 // bytes of its layer in use; 0 of what follows where the disk has no limit, or when it has ended
+	DiskLimit   uint64 // bytes
+	Inodes      uint64 // files, folders and others in its layer
+	InodesLimit uint64
 	Throttled   uint64 // periods in which it had used up its CPU and had to wait
 }

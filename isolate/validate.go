@@ -72,7 +72,22 @@ func (s Spec) validateRoot() error {
 		return &SpecError{"Template", "must be a clean absolute path and not /"}
 	case !validLowers(s.lowers()):
 		return &SpecError{"Lowers", fmt.Sprintf("must be clean absolute paths, all different, at most %d with the template", maxLowers)}
-	case !cleanAbs(s.Layer.Upper) || !cleanAbs(s.Layer.Work):
+	}
+	return s.validateLayer()
+}
+
+// validateLayer wants two folders, or an image and what its file system may hold.
+func (s Spec) validateLayer() error {
+	switch l := s.Layer; {
+	case l.Image != "" && (l.Upper != "" || l.Work != ""):
+		return &SpecError{"Layer", "must be an image or two folders, not both"}
+	case l.Image != "" && (!cleanAbs(l.Image) || path.Dir(l.Image) == "/"):
+		return &SpecError{"Layer", "the image must be a clean absolute path, in a folder of its own"}
+	case l.Image != "" && s.Limits.Disk == 0:
+		return &SpecError{"Limits.Disk", "must be given: the layer is an image"}
+	case l.Image == "" && s.Limits.Disk != 0:
+		return &SpecError{"Limits.Disk", "needs a layer that is an image"}
+	case l.Image == "" && (!cleanAbs(l.Upper) || !cleanAbs(l.Work)):
 		return &SpecError{"Layer", "must be two clean absolute paths"}
 	}
 	return nil

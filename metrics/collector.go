@@ -20,6 +20,7 @@ type Procs interface {
 	List() []proc.Proc
 	Usage(id string) (isolate.Usage, error)
 	Counts() proc.Counts
+	Space() (s rootfs.Space, reserve int64, err error)
 	CallbackStats() proc.CallbackStats
 }
 
@@ -51,6 +52,16 @@ var (
 	memoryDesc = desc("gilliam_proc_memory_bytes", "Memory charged to a running proc.", "id", "app", "name")
 	limitDesc  = desc("gilliam_proc_memory_limit_bytes", "Memory that a running proc may use.", "id", "app", "name")
 	pidsDesc   = desc("gilliam_proc_pids", "Processes and threads of a running proc.", "id", "app", "name")
+
+	diskDesc        = desc("gilliam_proc_disk_bytes", "Bytes of its writable layer that a running proc uses.", "id", "app", "name")
+	diskLimitDesc   = desc("gilliam_proc_disk_limit_bytes", "Bytes of its writable layer that a running proc may use.", "id", "app", "name")
+	inodesDesc      = desc("gilliam_proc_disk_inodes", "Files, folders and others in the writable layer of a running proc.", "id", "app", "name")
+	inodesLimitDesc = desc("gilliam_proc_disk_limit_inodes", "Files, folders and others that a running proc may have in its writable layer.", "id", "app", "name")
+
+	sizeDesc    = desc("gilliam_layers_disk_size_bytes", "Size of the file system that the writable layers are on.")
+	freeDesc    = desc("gilliam_layers_disk_free_bytes", "What is free of it.")
+	reserveDesc = desc("gilliam_layers_disk_reserve_bytes", "What new procs leave free of it.")
+	refusedDesc = desc("gilliam_procs_refused_total", "New procs that were refused, by what there was too little of.", "lack")
 )
 
 // A collector reads procs and images at scrape time.
@@ -69,7 +80,8 @@ func newCollector(procs Procs, images Images, countPanic func(where string)) *co
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{procsDesc, launchesDesc, restartsDesc, leakedDesc, callbacksDesc, pendingDesc, deadDesc, oldestDesc, unwrittenDesc,
 		droppedDesc, fetchesDesc, fetchedDesc, errorsDesc,
-		cpuDesc, memoryDesc, limitDesc, pidsDesc} {
+		cpuDesc, memoryDesc, limitDesc, pidsDesc, diskDesc, diskLimitDesc, inodesDesc, inodesLimitDesc,
+		sizeDesc, freeDesc, reserveDesc, refusedDesc} {
 		ch <- d
 	}
 }
@@ -100,6 +112,8 @@ func (c *collector) collect(ch chan<- prometheus.Metric) {
 		ch <- gauge(leakedDesc, float64(counts.Leaked[kind]), kind)
 	}
 	ch <- counter(restartsDesc, float64(counts.Restarts))
+	ch <- counter(refusedDesc, float64(counts.Refused), "disk")
+	c.space(ch)
 	callbacks(ch, c.procs.CallbackStats())
 	outcomes(ch, droppedDesc, counts.LogDropped, "file", "syslog")
 
@@ -107,6 +121,17 @@ func (c *collector) collect(ch chan<- prometheus.Metric) {
 	outcomes(ch, fetchesDesc, map[string]uint64{"hit": images.Hits, "fetched": images.Fetched, "failed": images.Failed})
 	ch <- counter(fetchedDesc, float64(images.Bytes))
 	ch <- counter(errorsDesc, float64(c.errors.Load()))
+}
+
+// space tells how full the disk of the layers is. What cannot be read is not told.
+func (c *collector) space(ch chan<- prometheus.Metric) {
+	s, reserve, err := c.procs.Space()
+	if err != nil {
+		return
+	}
+	ch <- gauge(sizeDesc, float64(s.Size))
+	ch <- gauge(freeDesc, float64(s.Free))
+	ch <- gauge(reserveDesc, float64(reserve))
 }
 
 // callbacks tells what there is of callbacks.
@@ -123,7 +148,7 @@ func callbacks(ch chan<- prometheus.Metric, s proc.CallbackStats) {
 func (c *collector) usage(ch chan<- prometheus.Metric, p proc.Proc) {
 	u, err := c.procs.Usage(p.ID)
 	if err != nil {
-		if !errors.Is(err, proc.ErrNotExist) && !errors.Is(err, isolate.ErrEnded) {
+		if !errors.Is(err, proc.ErrNotExist) && !errors.Is(err, proc.ErrNotRunning) {
 			c.errors.Add(1)
 		}
 		return
@@ -134,6 +159,12 @@ func (c *collector) usage(ch chan<- prometheus.Metric, p proc.Proc) {
 	ch <- gauge(memoryDesc, float64(u.Memory), labels...)
 	ch <- gauge(limitDesc, float64(u.MemoryLimit), labels...)
 	ch <- gauge(pidsDesc, float64(u.Pids), labels...)
+	if u.DiskLimit > 0 {
+		ch <- gauge(diskDesc, float64(u.Disk), labels...)
+		ch <- gauge(diskLimitDesc, float64(u.DiskLimit), labels...)
+		ch <- gauge(inodesDesc, float64(u.Inodes), labels...)
+		ch <- gauge(inodesLimitDesc, float64(u.InodesLimit), labels...)
+	}
 }
 
 // outcomes tells a counter for each outcome; those named are there from the

@@ -33,6 +33,10 @@ var errCgroup = errors.New("read memory.current: input/output error")
 func (f fakeProcs) List() []proc.Proc   { return f.procs }
 func (f fakeProcs) Counts() proc.Counts { return f.counts }
 
+func (f fakeProcs) Space() (rootfs.Space, int64, error) {
+	return rootfs.Space{Size: 1 << 40, Free: 1 << 39}, 1 << 30, nil
+}
+
 func (f fakeProcs) CallbackStats() proc.CallbackStats { return f.calls }
 
 func (f fakeProcs) Usage(id string) (isolate.Usage, error) {
@@ -63,7 +67,7 @@ var busy = fakeProcs{
 		{ID: "f", App: "blog", Name: "not utf-8: \xff", State: proc.Fail},
 	},
 	usage: map[string]isolate.Usage{
-		"r1": {CPU: 1500 * time.Millisecond, Memory: 64 << 20, MemoryLimit: 1 << 30, Pids: 3},
+		"r1": {CPU: 1500 * time.Millisecond, Memory: 64 << 20, MemoryLimit: 1 << 30, Pids: 3, Disk: 8192, DiskLimit: 1 << 30, Inodes: 12, InodesLimit: 65536},
 		"r2": {CPU: time.Millisecond, Memory: 4096, MemoryLimit: 16 << 20, Pids: 1},
 	},
 	counts: proc.Counts{Launches: map[string]uint64{"running": 5, "fail": 1}, LogDropped: map[string]uint64{"file": 42}},

@@ -10,7 +10,7 @@
 //	img, err := is.Fetch(ctx, "https://example.com/blog.tar.gz") // img.Dir goes read-only to /app
 //
 //	ls, err := rootfs.OpenLayers(state + "/layers")
-//	layer, err := ls.Create(id, ids, []string{"dev", "proc", "sys", "app", "tmp"})
+//	layer, err := ls.CreateImage(id, isolate.Limits{Disk: 1 << 30})
 //	defer ls.Remove(id)
 //
 // A template is prepared once, sealed, and never written to again: what is made
@@ -34,6 +34,6 @@
 //
 // What it does not do: it does not vouch for what an image holds, which is the
 // tenant's own code and data; it does not look for changes at a URL that it has
-// fetched once; it does not limit the disk that a layer uses; and folders inside
+// fetched once; a layer made by [Layers.Create] has no limit of the disk; and folders inside
 // which other users of the host may write are no place for its state.
 package rootfs

@@ -47,6 +47,15 @@ func openFolder(parent *os.File, name string) (*os.File, error) {
 	}
 }
 
+// spaceOf is that of the file system of f: fstatfs(2).
+func spaceOf(f *os.File) (Space, error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
+		return Space{}, &fs.PathError{Op: "fstatfs", Path: f.Name(), Err: err}
+	}
+	return Space{Size: int64(st.Blocks) * st.Bsize, Free: int64(st.Bavail) * st.Bsize}, nil
+}
+
 // birthTime is when the inode was made, where the file system records it:
 // statx(2), STATX_BTIME.
 func birthTime(f *os.File) (time.Time, bool) {

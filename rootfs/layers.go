@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
+	"sync"
 
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/isolate/failpoint"
@@ -17,9 +18,10 @@ import (
 
 // The folder of layers, as it is on disk:
 //
-//	<id>/upper, <id>/work  a layer
+//	<id>/image             a layer with a limit
+//	<id>/upper, <id>/work  one without
 //	.new-<id>/             one being made
-//	.trash-<id>/           one being removed
+//	.trash-…/              one being removed
 const (
 	newPrefix   = ".new-"
 	trashPrefix = ".trash-"
@@ -31,6 +33,12 @@ type Layers struct {
 	dir  string
 	fd   *os.File // dir, open as long as the hypervisor runs
 	root *os.Root // the same
+
+	// Log is told what could not be removed. Nil means no one.
+	Log *slog.Logger
+
+	retiring sync.WaitGroup
+	few      chan struct{} // bounds how many are removed at once
 }
 
 // OpenLayers opens the folder of layers. It is made when missing, mode 0700.
@@ -51,7 +59,7 @@ func OpenLayers(dir string) (*Layers, error) {
 	if err != nil {
 		return nil, errors.Join(err, fd.Close())
 	}
-	l := &Layers{dir: filepath.Clean(dir), fd: fd, root: root}
+	l := &Layers{dir: filepath.Clean(dir), fd: fd, root: root, few: make(chan struct{}, 2)}
 	names, err := l.names()
 	for _, name := range names {
 		if strings.HasPrefix(name, newPrefix) || strings.HasPrefix(name, trashPrefix) {
@@ -72,20 +80,40 @@ func OpenLayers(dir string) (*Layers, error) {
 // The error is an [ErrExist] when the id has a layer, or one is being made for
 // it. When Create fails it leaves nothing.
 func (l *Layers) Create(id string, ids isolate.IDRange, need []string) (layer isolate.Layer, err error) {
-	if !layerID.MatchString(id) {
-		return isolate.Layer{}, invalid("layer id %s: must be 1 to 64 characters of a-z, 0-9 and '-'", quote(id))
-	}
 	if ids.Base == 0 || ids.Size == 0 || ids.Base+ids.Size < ids.Base {
-		return isolate.Layer{}, invalid("layer %s: %d ids from %d on are no range of a sandbox", id, ids.Size, ids.Base)
+		return isolate.Layer{}, invalid("layer %s: %d ids from %d on are no range of a sandbox", quote(id), ids.Size, ids.Base)
 	}
 	for _, name := range need {
 		if !fs.ValidPath(name) || name == "." {
-			return isolate.Layer{}, invalid("layer %s: folder %s: must be a relative path without \"..\"", id, quote(name))
+			return isolate.Layer{}, invalid("layer %s: folder %s: must be a relative path without \"..\"", quote(id), quote(name))
 		}
+	}
+	err = l.make(id, func(root *os.Root) error { return fill(root, int(ids.Base), need) })
+	if err != nil {
+		return isolate.Layer{}, err
+	}
+	return l.At(id, isolate.Limits{}), nil
+}
+
+// At is where the layer of a proc is, or would be, whose limits are these.
+func (l *Layers) At(id string, limits isolate.Limits) isolate.Layer {
+	if limits.Disk > 0 {
+		return isolate.Layer{Image: filepath.Join(l.dir, id, imageName)}
+	}
+	return isolate.Layer{
+		Upper: filepath.Join(l.dir, id, "upper"),
+		Work:  filepath.Join(l.dir, id, "work"),
+	}
+}
+
+// make makes a layer of what f puts into its folder, which then appears as a whole.
+func (l *Layers) make(id string, f func(*os.Root) error) (err error) {
+	if !layerID.MatchString(id) {
+		return invalid("layer id %s: must be 1 to 64 characters of a-z, 0-9 and '-'", quote(id))
 	}
 	tmp := newPrefix + id
 	if err := l.root.Mkdir(tmp, 0o700); err != nil {
-		return isolate.Layer{}, l.exists(id, err)
+		return l.exists(id, err)
 	}
 	defer func() {
 		if err != nil {
@@ -93,17 +121,23 @@ func (l *Layers) Create(id string, ids isolate.IDRange, need []string) (layer is
 		}
 	}()
 	failpoint.Hit("rootfs.layer.begun")
-	if err := l.fill(tmp, int(ids.Base), need); err != nil {
-		return isolate.Layer{}, fmt.Errorf("layer %s: %w", id, err)
+	if err := l.within(tmp, f); err != nil {
+		return fmt.Errorf("layer %s: %w", id, err)
 	}
 	if err := renameNew(filepath.Join(l.dir, tmp), filepath.Join(l.dir, id)); err != nil {
-		return isolate.Layer{}, l.exists(id, err)
+		return l.exists(id, err)
 	}
 	failpoint.Hit("rootfs.layer.made")
-	return isolate.Layer{
-		Upper: filepath.Join(l.dir, id, "upper"),
-		Work:  filepath.Join(l.dir, id, "work"),
-	}, nil
+	return nil
+}
+
+func (l *Layers) within(name string, f func(*os.Root) error) error {
+	root, err := l.root.OpenRoot(name)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return f(root)
 }
 
 func (l *Layers) exists(id string, err error) error {
@@ -114,12 +148,7 @@ func (l *Layers) exists(id string, err error) error {
 }
 
 // fill makes upper, work and what is needed in upper.
-func (l *Layers) fill(tmp string, owner int, need []string) error {
-	root, err := l.root.OpenRoot(tmp)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
+func fill(root *os.Root, owner int, need []string) error {
 	if err := root.Mkdir("work", 0o700); err != nil {
 		return err
 	}
@@ -169,41 +198,6 @@ func makeOwned(root *os.Root, name string, owner int, mode fs.FileMode) error {
 		return err
 	}
 	return root.Chmod(name, mode)
-}
-
-// Remove removes the layer of a proc, which must not be mounted any more. It is
-// gone from [Layers.List] at once; then its files are removed. To remove what
-// is not there, or is half removed, is no error.
-func (l *Layers) Remove(id string) error {
-	if !layerID.MatchString(id) {
-		return invalid("layer id %s: must be 1 to 64 characters of a-z, 0-9 and '-'", quote(id))
-	}
-	trash := trashPrefix + id
-	err := l.trash(id, trash)
-	failpoint.Hit("rootfs.layer.trashed")
-	if err == nil {
-		err = discard(l.fd, trash)
-	}
-	failpoint.Hit("rootfs.layer.removed")
-	if err != nil {
-		return fmt.Errorf("remove layer %s: %w", id, err)
-	}
-	return nil
-}
-
-// trash moves a layer out of the way. What an earlier attempt, or someone else
-// at this moment, has left in the trash goes first, to make room.
-func (l *Layers) trash(id, trash string) error {
-	for {
-		if err := discard(l.fd, trash); err != nil {
-			return err
-		}
-		err := l.root.Rename(id, trash)
-		if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, fs.ErrExist) {
-			continue
-		}
-		return absent(err)
-	}
 }
 
 // List is the ids of all layers, in order.

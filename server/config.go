@@ -25,6 +25,7 @@ type Procs interface {
 	Plan(ctx context.Context, req proc.Request) (isolate.Plan, error)
 	PlanOf(id string) (isolate.Plan, error)
 	Verify(id string) ([]isolate.Difference, error)
+	Usage(id string) (isolate.Usage, error)
 
 	Audit(repair bool) ([]proc.Leak, error)
 	Drain(ctx context.Context) error

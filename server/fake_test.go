@@ -330,6 +330,13 @@ func (f *fakeProcs) PlanOf(id string) (isolate.Plan, error) {
 	return isolate.Plan{ID: p.ID}, nil
 }
 
+func (f *fakeProcs) Usage(id string) (isolate.Usage, error) {
+	if _, err := f.running(id); err != nil {
+		return isolate.Usage{}, err
+	}
+	return isolate.Usage{CPU: 1500 * time.Millisecond, Memory: 4096, MemoryLimit: 1 << 30, Pids: 2, PidsLimit: 512, Disk: 8192, DiskLimit: 1 << 30, Inodes: 12, InodesLimit: 65536}, nil
+}
+
 func (f *fakeProcs) Verify(id string) ([]isolate.Difference, error) {
 	p, err := f.running(id)
 	if err != nil || p.App != "crooked" {

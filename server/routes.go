@@ -29,6 +29,7 @@ func (s *Server) routes() []route {
 		{method: http.MethodGet, path: "/v1/procs/:id/logs", handle: s.procLogs},
 		{method: http.MethodGet, path: "/v1/procs/:id/plan", handle: s.procPlan},
 		{method: http.MethodGet, path: "/v1/procs/:id/verify", handle: s.verifyProc},
+		{method: http.MethodGet, path: "/v1/procs/:id/usage", handle: s.procUsage},
 		{method: http.MethodGet, path: "/v1/callbacks", handle: s.listCallbacks},
 		{method: http.MethodPost, path: "/v1/callbacks/:id/retry", handle: s.retryCallback},
 		{method: http.MethodDelete, path: "/v1/callbacks/:id", handle: s.removeCallback},

@@ -30,6 +30,7 @@ var statuses = []row{
 	{proc.ErrNoCallback, http.StatusNotFound, "no-callback"},
 	{proc.ErrCallbackPending, http.StatusConflict, "callback-pending"},
 	{proc.ErrNotRunning, http.StatusConflict, "not-running"},
+	{proc.ErrDiskFull, http.StatusInsufficientStorage, "disk-full"},
 	{syscall.ENOSPC, http.StatusInsufficientStorage, "no-space"},
 	{syscall.EDQUOT, http.StatusInsufficientStorage, "no-space"},
 	{syscall.EROFS, http.StatusInsufficientStorage, "read-only"},

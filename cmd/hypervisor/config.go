@@ -44,6 +44,7 @@ type serveConfig struct {
 	policy   isolate.Policy
 	appArmor string
 
+	reserve    proc.Reserve
 	stopOnExit bool
 	logSize    int64
 	logRate    int64
@@ -77,6 +78,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	f.BoolVar(&c.stopOnExit, "stop-on-exit", false, "stop every app when the daemon is told to end; otherwise they go on for the next one")
 	add(f, &c.restarts.First, "restart-wait", "1s", "DURATION", "before a proc's first restart in a row; twice as long each time", parseDuration)
 	add(f, &c.restarts.Most, "restart-wait-max", "5m", "DURATION", "at most; a proc that ran for so long begins anew", parseDuration)
+	add(f, &c.reserve, "disk-reserve", "5%", "SIZE", "what new procs leave free of the state folder's disk, as 10G or 5%; they are refused beyond it", parseReserve)
 	add(f, &c.logSize, "log-size", "8M", "SIZE", "most bytes of each of the two files that a proc's output is kept in", parseSize)
 	add(f, &c.logRate, "log-rate", "16M", "SIZE", "bytes of a proc's output that are kept each second; more is dropped and counted", parseSize)
 	add(f, &c.keepEnded, "keep-ended", "1000", "N", "ended procs that are kept to be looked at", intIn(1, 1_000_000))
@@ -94,6 +96,8 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	add(f, &limits.Memory, "max-memory", "", "SIZE", "most memory that an app may ask for (default no limit)", parseSize)
 	add(f, &limits.Pids, "max-pids", "", "N", "most processes and threads that an app may ask for (default no limit)", parseCount)
 	add(f, &limits.CPU, "max-cpu", "", "N", "most CPUs that an app may ask for; it must then ask (default no limit)", parseCPU)
+	add(f, &limits.Disk, "max-disk", "", "SIZE", "most disk that an app may ask for (default no limit)", parseSize)
+	add(f, &limits.Inodes, "max-inodes", "", "N", "most files and folders that an app may ask for (default no limit)", parseCount)
 	add(f, &limits.CPUWeight, "max-cpu-weight", "", "N", "highest cpu_weight that an app may ask for (default 100, what all have)", parseCount)
 	addSettings(f, ioSettings(&limits.IO), "max-io", "most I/O that an app may ask for; for a rate it must then ask (default any rate, weight=100)")
 	addSettings(f, boundSettings(&limits.Rlimits), "max-rlimit", "highest rlimit that an app may ask for; for fsize it must then ask (default nofile=16384, memlock=64K)")
@@ -108,6 +112,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 		"callback-secret-file": "GILLIAM_CALLBACK_SECRET_FILE", "callback-give-up": "GILLIAM_CALLBACK_GIVE_UP", "callback-backoff": "GILLIAM_CALLBACK_BACKOFF",
 		"allow-cap": "GILLIAM_ALLOW_CAP", "allow-root": "GILLIAM_ALLOW_ROOT", "allow-seccomp": "GILLIAM_ALLOW_SECCOMP", "apparmor-profile": "GILLIAM_APPARMOR_PROFILE",
 		"max-memory": "GILLIAM_MAX_MEMORY", "max-pids": "GILLIAM_MAX_PIDS", "max-cpu": "GILLIAM_MAX_CPU",
+		"max-disk": "GILLIAM_MAX_DISK", "max-inodes": "GILLIAM_MAX_INODES", "disk-reserve": "GILLIAM_DISK_RESERVE",
 		"max-cpu-weight": "GILLIAM_MAX_CPU_WEIGHT", "max-io": "GILLIAM_MAX_IO", "max-rlimit": "GILLIAM_MAX_RLIMIT",
 		"log-format": "GILLIAM_LOG_FORMAT", "log-level": "GILLIAM_LOG_LEVEL",
 	} {

@@ -194,6 +194,8 @@ func (f *fakeProcs) Logs(ctx context.Context, id string, opt proc.LogOptions, fn
 func (f *fakeProcs) Usage(string) (isolate.Usage, error) { return isolate.Usage{}, nil }
 func (f *fakeProcs) Counts() proc.Counts                 { return proc.Counts{} }
 
+func (f *fakeProcs) Space() (rootfs.Space, int64, error) { return rootfs.Space{}, 0, nil }
+
 func (f *fakeProcs) Close(context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -205,6 +205,23 @@ func parseSize(s string) (int64, error) {
 	return n, nil
 }
 
+// parseReserve parses a part of a disk, as 10G or 5%.
+func parseReserve(s string) (proc.Reserve, error) {
+	wrong := errors.New("must be a size such as 10G, or a part of the disk such as 5%")
+	if text, ok := strings.CutSuffix(s, "%"); ok {
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(n > 0) || n >= 100 {
+			return proc.Reserve{}, wrong
+		}
+		return proc.Reserve{Percent: n}, nil
+	}
+	n, err := units.RAMInBytes(s)
+	if err != nil || n <= 0 {
+		return proc.Reserve{}, wrong
+	}
+	return proc.Reserve{Bytes: n}, nil
+}
+
 // parseCPU parses a number of CPUs; nothing is 0, no limit.
 func parseCPU(s string) (float64, error) {
 	if s == "" {

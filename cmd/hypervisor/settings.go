@@ -70,6 +70,8 @@ func limitFlags(f *pflag.FlagSet, l *isolate.Limits) {
 	add(f, &l.Memory, "memory", "", "SIZE", "most memory, as 512M or 1G (default 1G)", parseSize)
 	add(f, &l.CPU, "cpu", "", "N", "most CPUs, as 0.5 (default no limit)", parseCPU)
 	add(f, &l.Pids, "pids", "", "N", "most processes and threads (default 512)", parseCount)
+	add(f, &l.Disk, "disk", "", "SIZE", "most bytes that it may write to its root (default 1G, where the host can)", parseSize)
+	add(f, &l.Inodes, "inodes", "", "N", "most files and folders that it may make there (default one for each 16K of --disk)", parseCount)
 	add(f, &l.CPUWeight, "cpu-weight", "", "N", "share of CPU time when apps contend for it, 1 to 10000 (default 100)", parseCount)
 	addSettings(f, ioSettings(&l.IO), "io", "limit of disk I/O, bytes or operations a second, or a weight from 1 to 10000")
 	addSettings(f, rlimitSettings(&l.Rlimits), "rlimit", "limit of each process, soft and hard (default nofile 1024 to 16384, nproc as --pids, memlock 64K)")

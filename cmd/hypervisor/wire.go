@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,9 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	if err := host.CheckLimits(isolate.Limits{IO: cfg.policy.Max.IO}); err != nil {
 		return nil, fmt.Errorf("--max-io: %w", err)
 	}
+	if err := host.CheckLimits(isolate.Limits{Disk: cmp.Or(cfg.policy.Max.Disk, cfg.policy.Max.Inodes)}); err != nil {
+		return nil, fmt.Errorf("--max-disk, --max-inodes: %w", err)
+	}
 	if host.AppArmor, err = host.AppArmor.Choose(cfg.appArmor); err != nil {
 		return nil, fmt.Errorf("--apparmor-profile: %w", err)
 	}
@@ -54,6 +58,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	if err != nil {
 		return nil, err
 	}
+	layers.Log = log
 	templates := rootfs.OpenTemplates(templatesConfig(cfg.stateDir, cfg.template, cfg.runUser))
 	if err := templates.Sweep(log); err != nil {
 		return nil, err
@@ -67,7 +72,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	procs, err := proc.Open(proc.Config{
 		StateDir: cfg.stateDir, RunDir: cfg.runDir,
 		Templates: templates, Images: images, Layers: layers, Engine: engine,
-		Policy: cfg.policy, BasePort: cfg.basePort, MaxProcs: cfg.maxProcs, LogSink: cfg.logSink, Grace: cfg.grace, KeepEnded: cfg.keepEnded,
+		Policy: cfg.policy, BasePort: cfg.basePort, MaxProcs: cfg.maxProcs, LogSink: cfg.logSink, Grace: cfg.grace, Reserve: cfg.reserve, KeepEnded: cfg.keepEnded,
 		StopOnExit: cfg.stopOnExit, Restarts: cfg.restarts, LogSegment: cfg.logSize, LogRate: cfg.logRate,
 		Client: callbacks, CallbackSecrets: secrets, CallbackGiveUp: cfg.callbackGiveUp, CallbackBackoff: cfg.callbackBackoff,
 		OnPhase: m.ObservePhase, CountPanic: m.CountPanic, OnListening: m.ObserveListening, Log: log,
@@ -75,7 +80,8 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	if err != nil {
 		return nil, err
 	}
-	return &node{procs: procs, templates: templateList{templates}, images: images, remarks: host.Remarks(), close: engine.Close}, nil
+	closer := func() error { return errors.Join(engine.Close(), layers.Close()) }
+	return &node{procs: procs, templates: templateList{templates}, images: images, remarks: host.Remarks(), close: closer}, nil
 }
 
 // logRemarks tells in one line what this host lacks, a key for each remark.

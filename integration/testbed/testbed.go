@@ -141,8 +141,8 @@ func settle(before map[string]bool) []string {
 	return left
 }
 
-// look lists what a sandbox could leave on the host: mounts, cgroups and
-// processes.
+// look lists what a sandbox could leave on the host: mounts, cgroups, loop devices
+// and processes.
 func look() map[string]bool {
 	found := make(map[string]bool)
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
@@ -163,6 +163,15 @@ func look() map[string]bool {
 	})
 	if err != nil {
 		fatal(err.Error())
+	}
+	loops, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	if err != nil {
+		fatal(err.Error())
+	}
+	for _, path := range loops {
+		if file, err := os.ReadFile(path); err == nil { // else it went away
+			found["loop device of "+strings.TrimSpace(string(file))] = true
+		}
 	}
 	for pid, name := range processes() {
 		if name == "sandbox-init" || name == "hypervisor" {

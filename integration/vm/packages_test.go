@@ -31,6 +31,5 @@ var notHere = map[string]string{
 
 // modules are what the guest needs that Debian's kernel has not built in.
 var modules = []string{
-	"virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "overlay", "tcp_diag",
-	"virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "overlay", "fuse",
+	"virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "loop", "overlay", "tcp_diag", "fuse",
 }

@@ -33,6 +33,10 @@ type Config struct {
 	BasePort int
 	MaxProcs int
 
+	// Reserve is what new procs leave free of the file system of the layers. Zero
+	// means 5 percent.
+	Reserve Reserve
+
 	// Host is the value of HOST in every app's environment. Empty means the
 	// machine's fully qualified name.
 	Host string

@@ -180,5 +180,5 @@ func (i *instance) clear() error {
 	} else {
 		err = isolate.RemoveCgroup(id)
 	}
-	return errors.Join(err, i.m.cfg.Layers.Remove(id))
+	return errors.Join(err, i.m.cfg.Layers.Retire(id))
 }

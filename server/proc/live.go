@@ -257,7 +257,7 @@ func (i *instance) provision() (isolate.Spec, error) {
 	}
 	start := time.Now()
 	ids := idsOf(*r.IDs)
-	layer, err := i.m.cfg.Layers.Create(r.Proc.ID, ids, nil)
+	layer, err := i.m.layer(r.Proc, ids)
 	if err != nil {
 		return isolate.Spec{}, err
 	}

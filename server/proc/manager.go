@@ -62,6 +62,7 @@ type Counts struct {
 	Launches   map[string]uint64 // by outcome: "running" or "fail"
 	Restarts   uint64            // begun
 	Leaked     map[string]int    // what the last audit found, by kind; no total
+	Refused    uint64            // requests for a new proc, for want of disk
 	LogDropped map[string]uint64 // lines of output, by what did not take them: "syslog"
 }
 
@@ -117,6 +118,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Restarts.Most == 0 {
 		c.Restarts.Most = 5 * time.Minute
+	}
+	if c.Reserve == (Reserve{}) {
+		c.Reserve.Percent = 5
 	}
 	if c.LogSegment == 0 {
 		c.LogSegment = 8 << 20
@@ -191,7 +195,11 @@ func (m *Manager) Create(ctx context.Context, r Request) (Proc, error) {
 	if err := ctx.Err(); err != nil {
 		return Proc{}, err
 	}
+	r.Limits = m.withDefaults(r.Limits)
 	if err := m.check(r); err != nil {
+		return Proc{}, err
+	}
+	if err := m.checkSpace(); err != nil {
 		return Proc{}, err
 	}
 	return m.begin(r)
@@ -279,11 +287,12 @@ func (i *instance) record() error {
 	return nil
 }
 
-// newProc is the proc that is asked for, with the defaults of what is not.
+// newProc is the proc that is asked for, with the defaults of what is not but its
+// limits, which have them.
 func newProc(r Request, id string) Proc {
 	p := Proc{
 		ID: id, App: r.App, Name: r.Name, Image: r.Image, Command: r.Command,
-		Callback: r.Callback, Template: r.Template, Network: r.Network, Limits: withDefaults(r.Limits),
+		Callback: r.Callback, Template: r.Template, Network: r.Network, Limits: r.Limits,
 		Supervision: r.Supervision, User: r.User, Capabilities: slices.Clone(r.Capabilities), Seccomp: r.Seccomp,
 		State: Init, Seq: 1, Created: time.Now().UTC(),
 	}
@@ -298,17 +307,6 @@ func newProc(r Request, id string) Proc {
 		p.Network = isolate.NetworkHost
 	}
 	return p
-}
-
-// withDefaults are the limits with those that every proc has.
-func withDefaults(l Limits) Limits {
-	if l.Memory == 0 {
-		l.Memory = isolate.DefaultMemory
-	}
-	if l.Pids == 0 {
-		l.Pids = isolate.DefaultPids
-	}
-	return l
 }
 
 func (m *Manager) instanceOf(r record) *instance {
@@ -403,8 +401,8 @@ func (m *Manager) forward(i *instance) {
 	m.sink.Forward(i.dir, p.App, p.Name, p.ID, i.over)
 }
 
-// Usage reads what a running proc uses. It returns [isolate.ErrEnded] for one
-// that is not running.
+// Usage reads what a running proc uses. It returns [ErrNotRunning] for one
+// that is not.
 func (m *Manager) Usage(id string) (isolate.Usage, error) {
 	i, err := m.get(id)
 	if err != nil {
@@ -412,7 +410,7 @@ func (m *Manager) Usage(id string) (isolate.Usage, error) {
 	}
 	box := i.sandbox()
 	if box == nil {
-		return isolate.Usage{}, isolate.ErrEnded
+		return isolate.Usage{}, fmt.Errorf("%w: it is in state %s", ErrNotRunning, i.snapshot().State)
 	}
 	return box.Usage()
 }
@@ -436,6 +434,12 @@ func (m *Manager) Counts() Counts {
 	c.Leaked = maps.Clone(m.leaked)
 	c.LogDropped["syslog"] = m.sink.Lost()
 	return c
+}
+
+func (m *Manager) countRefused() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.counts.Refused++
 }
 
 func (m *Manager) countRestart() {

@@ -26,6 +26,7 @@ func (m *Manager) Plan(ctx context.Context, r Request) (isolate.Plan, error) {
 	if err := ctx.Err(); err != nil {
 		return isolate.Plan{}, err
 	}
+	r.Limits = m.withDefaults(r.Limits)
 	if err := m.check(r); err != nil {
 		return isolate.Plan{}, err
 	}
@@ -36,9 +37,7 @@ func (m *Manager) Plan(ctx context.Context, r Request) (isolate.Plan, error) {
 	if err != nil {
 		return isolate.Plan{}, &FieldError{"template", err.Error()}
 	}
-	layers := filepath.Join(m.cfg.StateDir, "layers", p.ID)
-	spec := specOf(m.cfg.StateDir, p, template, idsOf(0),
-		isolate.Layer{Upper: filepath.Join(layers, "upper"), Work: filepath.Join(layers, "work")})
+	spec := specOf(m.cfg.StateDir, p, template, idsOf(0), m.cfg.Layers.At(p.ID, p.Limits))
 	image := ""
 	if p.Image != "" {
 		image = filepath.Join(m.cfg.StateDir, "cache", url.PathEscape(rootfs.Redact(p.Image)))

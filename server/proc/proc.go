@@ -146,6 +146,8 @@ var (
 	ErrNotExist = errors.New("no such proc")
 	// ErrDraining is a manager that takes no new procs for now.
 	ErrDraining = errors.New("the hypervisor is being drained: hypervisor drain --undo ends that")
+	// ErrDiskFull is a disk without room for a new proc.
+	ErrDiskFull = errors.New("the disk is too full for a new proc")
 	// ErrClosed is a manager that is shutting down.
 	ErrClosed = errors.New("the hypervisor is shutting down")
 )
