@@ -27,6 +27,9 @@ type ImagesConfig struct {
 	// link-local or otherwise special.
 	AllowedNets []netip.Prefix
 
+	// Credentials are the logins for servers that want one. Nil means none.
+	Credentials *Credentials
+
 	// Timeout bounds one transfer with its unpacking. Zero means 5 minutes.
 	Timeout time.Duration
 
@@ -109,6 +112,7 @@ func OpenImages(cfg ImagesConfig) (*Images, error) {
 func (i *Images) connect(d *net.Dialer, stall time.Duration) {
 	i.stall, i.retry = stall, retry{tries: 4, first: 250 * time.Millisecond}
 	i.client = i.guard.client(d, 0, stall)
+	i.client.Transport = &login{of: i.cfg.Credentials, next: i.client.Transport}
 }
 
 // makePrivate makes a folder of ours, open to no one else.
