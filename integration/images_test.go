@@ -158,9 +158,7 @@ func TestRestartKeepsImage(t *testing.T) {
 		})
 	}
 	said(1)
-	if got := d.get(p.ID).ImageDigest; got != digest(one) {
-		t.Errorf("it runs %q", got)
-	}
+	d.until(p.ID, "its image's digest", func(p proc.Proc) bool { return p.ImageDigest == digest(one) })
 	s.put(saying(t, "two"))
 	said(3)
 	d.kill()
