@@ -38,13 +38,7 @@ run: build template ## run the daemon and a sample app, until Ctrl-C (root)
 
 template: $(TEMPLATE)/etc/os-release ## prepare the default template, once (root)
 $(TEMPLATE)/etc/os-release: | build
-	apt-get update
-	$(call apt,debootstrap)
-	install -d -m 0700 $(STATE)
-	rm -rf --one-file-system $(STATE)/template.new
-	mirror='$(MIRROR)'; debootstrap --variant=minbase --include=$(PACKAGES) $(SUITE) $(STATE)/template.new \
-	    "$${mirror:-$$(apt-get indextargets --format '$$(REPO_URI)' 'Codename: $(SUITE)' 'Component: main' 'Created-By: Packages' | head -n 1)}"
-	bin/hypervisor template adopt default $(STATE)/template.new --state-dir $(STATE) --template $(TEMPLATE)
+	bin/hypervisor template build default --suite $(SUITE) --include $(PACKAGES) $(if $(MIRROR),--mirror '$(MIRROR)') --state-dir $(STATE) --template $(TEMPLATE)
 
 test: packages vm-packages build lint template bin/prometheus bin/lxc ## every test, on real sandboxes (root)
 	go test -race -count=1 -tags $(TAGS) -timeout 20m ./...

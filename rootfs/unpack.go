@@ -55,7 +55,6 @@ func (l UnpackLimits) raw() int64 { return l.Bytes + int64(l.Entries)*4096 + 1<<
 type stats struct {
 	Format  string // "tar", "tar+gzip", "zip", …
 	Bytes   int64
-	Disk    int64 // bytes of the blocks that it takes, about
 	Entries int
 }
 

@@ -14,7 +14,7 @@ func (a *app) templateVerb() *cobra.Command {
 		Long: `A template is the root file system that procs share and never write to: a
 Debian system with what the apps need, and the user that they run as.`,
 	}
-	cmd.AddCommand(a.templateLsVerb(), a.templateAdoptVerb())
+	cmd.AddCommand(a.templateLsVerb(), a.templateBuildVerb(), a.templateAdoptVerb())
 	return cmd
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/metrics"
 	"github.com/gilliam/hypervisor/rootfs"
+	"github.com/gilliam/hypervisor/rootfs/debian"
 	"github.com/gilliam/hypervisor/server"
 	"github.com/gilliam/hypervisor/server/proc"
 )
@@ -48,13 +49,8 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 			err = errors.Join(err, engine.Close())
 		}
 	}()
-	logins, err := readLogins(cfg.imageLogins)
-	if err != nil {
-		return nil, err
-	}
 	images, err := rootfs.OpenImages(rootfs.ImagesConfig{
-		Dir: filepath.Join(cfg.stateDir, "cache"), AllowedDirs: cfg.imageDirs, AllowedNets: cfg.allowNets,
-		CacheSize: cfg.imageCache, Credentials: logins, Log: log,
+		Dir: filepath.Join(cfg.stateDir, "cache"), AllowedDirs: cfg.imageDirs, AllowedNets: cfg.allowNets, Log: log,
 	})
 	if err != nil {
 		return nil, err
@@ -65,7 +61,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	}
 	layers.Log = log
 	templates := rootfs.OpenTemplates(templatesConfig(cfg.stateDir, cfg.template, cfg.runUser))
-	if err := templates.Sweep(log); err != nil {
+	if err := errors.Join(templates.Sweep(log), debian.Sweep(cfg.stateDir)); err != nil {
 		return nil, err
 	}
 	secrets, err := readSecrets(cfg.callbackSecretFile)
