@@ -57,23 +57,3 @@ func TestApps(t *testing.T) {
 		})
 	}
 }
-
-// An image is fetched once for each URL, however many procs want it.
-func TestImageIsFetchedOnce(t *testing.T) {
-	fetches := make(chan string, 10)
-	image := pack(t, file{name: "hello", content: "hello from the image\n"})
-	images := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
-		fetches <- r.URL.Path
-		w.Write(image)
-	})
-	d := serve(t)
-	for range 3 {
-		p := d.run(proc.Request{Image: images + "app.tar.gz", Command: proc.Exec("/bin/cat", "/app/hello")})
-		if got := d.output(p.ID); p.State != proc.Done || got != "hello from the image\n" {
-			t.Errorf("got %q from %+v", got, p)
-		}
-	}
-	if len(fetches) != 1 {
-		t.Errorf("got %d fetches, want 1", len(fetches))
-	}
-}

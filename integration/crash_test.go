@@ -83,19 +83,23 @@ type crash struct {
 func TestCrashMatrix(t *testing.T) {
 	binary, err := crashable()
 	must(t, err)
-	images := serveImages(t, map[string][]byte{"app.tar.gz": pack(t, file{name: "x", content: "y"})})
+	images := serveImages(t, map[string][]byte{
+		"app.tar.gz": pack(t, file{name: "x", content: "y"}), "other.tar.gz": pack(t, file{name: "x", content: "z"}),
+	})
 	lives := proc.Request{
 		App: "crash", Name: "lives", Image: images + "app.tar.gz",
 		Command:     proc.Shell("trap 'exit 0' TERM; echo start; while :; do read -t 1 <> <(:); done"),
 		Supervision: proc.Supervision{Health: &proc.Health{Exec: []string{"true"}, Interval: 0.05}},
 	}
-	fails := proc.Request{App: "crash", Name: "fails", Command: proc.Shell("echo start; exit 3"), Supervision: restart(proc.RestartOnFailure, 1)}
+	// Its image is a second one, for which the cache has no room beside the first.
+	fails := proc.Request{App: "crash", Name: "fails", Image: images + "other.tar.gz", Command: proc.Shell("echo start; exit 3"), Supervision: restart(proc.RestartOnFailure, 1)}
 	var table strings.Builder
 	for _, point := range failpoints(t) {
 		t.Run(point, func(t *testing.T) {
 			testbed.Leaves(t)
 			runDir := filepath.Join(t.TempDir(), "run")
-			d := newDaemon(t, t.TempDir(), portRange(), "--allow-net", "127.0.0.0/8", "--run-dir", runDir, "--restart-wait", "10ms", "--grace", "5s")
+			d := newDaemon(t, t.TempDir(), portRange(), "--allow-net", "127.0.0.0/8", "--run-dir", runDir, "--restart-wait", "10ms", "--grace", "5s",
+				"--image-cache-size", "1K")
 			d.binary, d.env = binary, []string{"GILLIAM_FAILPOINT=" + point}
 			d.start()
 			c := &crash{daemon: d, t: t, receiver: newMailbox(t)}

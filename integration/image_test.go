@@ -6,6 +6,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +15,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 )
 
 // A file is an entry of an image.
@@ -92,8 +95,8 @@ func gowebImage(tb testing.TB) []byte {
 	return pack(tb, file{"goweb", string(program), 0o755})
 }
 
-// serveImages serves files by their names on loopback and returns the URL that
-// the names follow.
+// serveImages serves files by their names on loopback, with an ETag each, and
+// returns the URL that the names follow.
 func serveImages(tb testing.TB, images map[string][]byte) string {
 	tb.Helper()
 	return serveHTTP(tb, func(w http.ResponseWriter, r *http.Request) {
@@ -102,7 +105,8 @@ func serveImages(tb testing.TB, images map[string][]byte) string {
 			http.NotFound(w, r)
 			return
 		}
-		w.Write(image)
+		w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(image)))
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(image))
 	})
 }
 

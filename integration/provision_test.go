@@ -47,11 +47,11 @@ func TestProvisioningFails(t *testing.T) {
 		reason          []string
 	}{
 		"404":                   {image: images + "none.tar.gz", reason: []string{"404", "check that the URL is right"}},
-		"403":                   {image: status + "login", reason: []string{"403", "make the image public"}},
+		"403":                   {image: status + "login", reason: []string{"403", "have the operator add one"}},
 		"502":                   {image: status + "broken", reason: []string{"502", "try again later"}},
 		"text":                  {image: images + "text.tar.gz", reason: []string{"not a tar or zip archive", "tar -czf"}},
 		"a web page":            {image: images + "page.tar.gz", reason: []string{"a web page (HTML)", "asks for a login"}},
-		"a zip":                 {image: images + "zip.tar.gz", reason: []string{"a zip archive", "tar -czf"}},
+		"a broken zip":          {image: images + "zip.tar.gz", reason: []string{"damaged: zip"}},
 		"empty":                 {image: images + "empty.tar.gz", reason: []string{"empty", "check that the URL is right"}},
 		"half an archive":       {image: images + "cut.tar.gz", reason: []string{"cut off"}},
 		"half a transfer":       {image: status + "short", reason: []string{"cut off"}},

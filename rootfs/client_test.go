@@ -69,10 +69,10 @@ func TestRebinding(t *testing.T) {
 		w.Write(image)
 	})
 	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
-	if _, err := i.Fetch(context.Background(), "http://rebind.example:"+port+"/one"); err != nil {
+	if _, err := i.Fetch(context.Background(), Want{Ref: "http://rebind.example:" + port + "/one"}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := i.Fetch(context.Background(), "http://rebind.example:"+port+"/two")
+	_, err := i.Fetch(context.Background(), Want{Ref: "http://rebind.example:" + port + "/two"})
 	if !errors.Is(err, ErrForbidden) || !strings.Contains(err.Error(), "address 127.0.0.2 is loopback and not allowed") {
 		t.Errorf("got %v", err)
 	}
@@ -88,7 +88,7 @@ func TestRedirectToName(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "http://metadata.example/", http.StatusFound)
 	})
-	_, err := i.Fetch(context.Background(), s.URL)
+	_, err := i.Fetch(context.Background(), Want{Ref: s.URL})
 	if !errors.Is(err, ErrForbidden) || !strings.Contains(err.Error(), "169.254.169.254 is link-local") {
 		t.Errorf("got %v", err)
 	}

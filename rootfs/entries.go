@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// blockSize is what a file system hands out at least.
+const blockSize = 4096
+
 // file makes a regular file.
 func (u *unpacker) file(h *tar.Header, name string, body io.Reader) (err error) {
 	if h.Size > u.lim.Bytes-u.Bytes {
@@ -29,6 +32,7 @@ func (u *unpacker) file(h *tar.Header, name string, body io.Reader) (err error) 
 	// Without the wrapping, io.Copy would not use our buffer.
 	n, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{body}, u.buf)
 	u.Bytes += n
+	u.Disk += (n + blockSize - 1) &^ (blockSize - 1)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ type flights struct {
 type flight struct {
 	waiters int // guarded by flights.mu
 	cancel  context.CancelFunc
+	by      string // the reference that it was started for
 
 	done  chan struct{} // closed when the fields below are final
 	img   Image
@@ -28,12 +29,12 @@ type flight struct {
 // do returns what fn returns, running it once for all who ask with this key at
 // the same time; lead tells that it was started for this call. When ctx ends, do
 // returns its cause; the last to go waits until fn has cleaned up.
-func (g *flights) do(ctx context.Context, key string, fn func(context.Context) (Image, bool, error)) (f *flight, lead bool, err error) {
+func (g *flights) do(ctx context.Context, key, by string, fn func(context.Context) (Image, bool, error)) (f *flight, lead bool, err error) {
 	g.mu.Lock()
 	f, joined := g.m[key]
 	if !joined {
 		fctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		f = &flight{cancel: cancel, done: make(chan struct{})}
+		f = &flight{cancel: cancel, by: by, done: make(chan struct{})}
 		if g.m == nil {
 			g.m = map[string]*flight{}
 		}

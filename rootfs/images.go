@@ -1,9 +1,6 @@
 package rootfs
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -30,8 +27,15 @@ type ImagesConfig struct {
 	// link-local or otherwise special.
 	AllowedNets []netip.Prefix
 
+	// Credentials are the logins for servers that want one. Nil means none.
+	Credentials *Credentials
+
 	// Timeout bounds one transfer with its unpacking. Zero means 5 minutes.
 	Timeout time.Duration
+
+	// CacheSize is how many bytes of the disk the images may take: beyond it go
+	// those that no proc uses, the least recently used first. Zero means no limit.
+	CacheSize int64
 
 	// Limits bound what an image may be.
 	Limits UnpackLimits
@@ -43,6 +47,7 @@ type ImagesConfig struct {
 // An Image is an unpacked archive in the cache. Nothing changes it any more.
 type Image struct {
 	Ref     string // what was asked for, as [Redact] shows it
+	Digest  string // of the archive as it was sent: "sha256:" and 64 digits
 	Dir     string // the tree: root's, 0755, to be bound read-only at /app
 	Bytes   int64  // of all its files
 	Entries int    // files, folders and links
@@ -54,6 +59,8 @@ type ImageCounts struct {
 	Fetched uint64 // transfers that became an image
 	Failed  uint64 // transfers that did not
 	Bytes   uint64 // received, compressed
+	Evicted uint64 // images removed for others
+	Stale   uint64 // hits without an answer of the server, which could not be reached
 }
 
 // Images fetches images and keeps them. Its methods may be called at once by
@@ -62,10 +69,12 @@ type Images struct {
 	cfg     ImagesConfig
 	client  *http.Client
 	stall   time.Duration
+	retry   retry
 	guard   guard
 	flights flights
+	holds   holds
 
-	hits, fetched, failed, bytes atomic.Uint64
+	hits, fetched, failed, bytes, stale, evicted atomic.Uint64
 }
 
 // OpenImages opens the cache, and removes what interrupted fetches have left in
@@ -91,16 +100,19 @@ func OpenImages(cfg ImagesConfig) (*Images, error) {
 	cfg.Limits = cfg.Limits.withDefaults()
 	i := &Images{cfg: cfg, guard: guard{cfg.AllowedNets}}
 	i.connect(&net.Dialer{}, stallTimeout)
-	if err := makePrivate(cfg.Dir); err != nil {
-		return nil, err
+	for _, dir := range []string{cfg.Dir, i.refsDir()} {
+		if err := makePrivate(dir); err != nil {
+			return nil, err
+		}
 	}
 	return i, i.sweep()
 }
 
 // connect chooses the dialer, and how long a server may be silent.
 func (i *Images) connect(d *net.Dialer, stall time.Duration) {
-	i.stall = stall
+	i.stall, i.retry = stall, retry{tries: 4, first: 250 * time.Millisecond}
 	i.client = i.guard.client(d, 0, stall)
+	i.client.Transport = &login{of: i.cfg.Credentials, next: i.client.Transport}
 }
 
 // makePrivate makes a folder of ours, open to no one else.
@@ -144,65 +156,9 @@ func (i *Images) allowed(path string) (dir, rest string, err error) {
 	return "", "", invalid("must be a path below %s, which the operator allows", strings.Join(i.cfg.AllowedDirs, " or "))
 }
 
-// Fetch returns the image that ref names, from the cache or by a transfer, one
-// for all who ask at the same time. A URL is fetched once and then kept,
-// whatever the server would say later; a file is fetched again when it has
-// changed. When ctx ends, the transfer goes on only if another caller waits for
-// it. The error reads as the reason why a proc failed.
-func (i *Images) Fetch(ctx context.Context, ref string) (Image, error) {
-	img, err := i.fetch(ctx, ref)
-	if err != nil {
-		return Image{}, fmt.Errorf("image %s: %w", Redact(ref), err)
-	}
-	return img, nil
-}
-
-func (i *Images) fetch(ctx context.Context, ref string) (Image, error) {
-	if err := context.Cause(ctx); err != nil {
-		return Image{}, err
-	}
-	if err := i.Check(ref); err != nil {
-		return Image{}, err
-	}
-	src, err := i.source(ref)
-	if err != nil {
-		return Image{}, err
-	}
-	f, lead, err := i.flights.do(ctx, src.key(), func(ctx context.Context) (Image, bool, error) {
-		return i.provide(ctx, src)
-	})
-	if err != nil {
-		return Image{}, err
-	}
-	if !lead || !f.moved {
-		i.hits.Add(1)
-	}
-	img := f.img
-	img.Ref = Redact(ref)
-	return img, nil
-}
-
-// provide finds the image in the cache, or transfers it; moved tells which.
-func (i *Images) provide(ctx context.Context, src source) (img Image, moved bool, err error) {
-	img, err = i.cached(src.key())
-	if err == nil || !errors.Is(err, ErrNotExist) {
-		return img, false, err
-	}
-	start := time.Now()
-	img, err = i.transfer(ctx, src)
-	if err != nil {
-		i.failed.Add(1)
-		return Image{}, true, err
-	}
-	i.fetched.Add(1)
-	i.cfg.Log.Info("image fetched", "image", src.String(), "bytes", img.Bytes, "entries", img.Entries,
-		"took_seconds", time.Since(start).Seconds())
-	return img, true, nil
-}
-
 // Counts is what has happened so far.
 func (i *Images) Counts() ImageCounts {
 	return ImageCounts{
-		Hits: i.hits.Load(), Fetched: i.fetched.Load(), Failed: i.failed.Load(), Bytes: i.bytes.Load(),
+		Hits: i.hits.Load(), Fetched: i.fetched.Load(), Failed: i.failed.Load(), Bytes: i.bytes.Load(), Stale: i.stale.Load(), Evicted: i.evicted.Load(),
 	}
 }

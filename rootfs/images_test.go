@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -35,10 +36,11 @@ func newImages(t testing.TB, cfg ImagesConfig) *Images {
 	if err != nil {
 		t.Fatal(err)
 	}
+	i.retry.first = time.Millisecond
 	return i
 }
 
-// cacheNames is all that is in the cache.
+// cacheNames is all that is in the cache but the refs.
 func cacheNames(t testing.TB, i *Images) []string {
 	t.Helper()
 	entries, err := os.ReadDir(i.cfg.Dir)
@@ -47,7 +49,9 @@ func cacheNames(t testing.TB, i *Images) []string {
 	}
 	names := []string{}
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if e.Name() != refsName {
+			names = append(names, e.Name())
+		}
 	}
 	return names
 }
@@ -59,24 +63,29 @@ func serve(t testing.TB, h http.HandlerFunc) *httptest.Server {
 	return s
 }
 
+func digestOf(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
+
 func TestFetch(t *testing.T) {
 	i := newImages(t, ImagesConfig{})
 	image := sampleImage(t)
 	var asked atomic.Int32
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
+		if r.Header.Get("If-None-Match") == "" {
+			asked.Add(1)
+		}
 		if r.Header.Get("Accept-Encoding") != "" {
 			t.Errorf("asked for %q", r.Header.Get("Accept-Encoding"))
 		}
 		w.Header().Set("Content-Encoding", "gzip") // as some servers say of a .tar.gz
-		w.Write(image)
+		w.Header().Set("ETag", `"1"`)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(image))
 	})
 	ref := s.URL + "/blog.tar.gz?token=secret"
-	img, err := i.Fetch(context.Background(), ref)
+	img, err := i.Fetch(context.Background(), Want{Ref: ref})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if img.Ref != s.URL+"/blog.tar.gz" || img.Entries != 5 || img.Bytes != 22 {
+	if img.Ref != s.URL+"/blog.tar.gz" || img.Entries != 5 || img.Bytes != 22 || img.Digest != digestOf(image) {
 		t.Errorf("got %+v", img)
 	}
 	root, err := os.OpenRoot(img.Dir)
@@ -94,12 +103,12 @@ func TestFetch(t *testing.T) {
 		t.Errorf("record %s, %v", b, err)
 	}
 
-	again, err := i.Fetch(context.Background(), ref)
+	again, err := i.Fetch(context.Background(), Want{Ref: ref})
 	if err != nil || again != img {
 		t.Errorf("got %+v, %v, want %+v", again, err, img)
 	}
 	reopened := newImages(t, ImagesConfig{Dir: i.cfg.Dir})
-	if other, err := reopened.Fetch(context.Background(), ref); err != nil || other != img {
+	if other, err := reopened.Fetch(context.Background(), Want{Ref: ref}); err != nil || other != img {
 		t.Errorf("got %+v, %v, want %+v", other, err, img)
 	}
 	if n := asked.Load(); n != 1 {
@@ -209,7 +218,7 @@ func TestFetchFails(t *testing.T) {
 			s := serve(t, c.h)
 			s.Config.ErrorLog = nil
 			ref := s.URL + "/app.tar.gz"
-			_, err := i.Fetch(context.Background(), ref+"?token=secret")
+			_, err := i.Fetch(context.Background(), Want{Ref: ref + "?token=secret"})
 			if err == nil {
 				t.Fatal("fetched")
 			}
@@ -246,16 +255,17 @@ func TestFetchStalls(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			i := newImages(t, ImagesConfig{})
 			i.connect(&net.Dialer{}, 50*time.Millisecond)
-			gone := make(chan struct{})
+			i.retry.first = time.Millisecond
+			gone := make(chan struct{}, 100)
 			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				c.sent(w)
 				if f := w.(http.Flusher); c.name != "before the header" {
 					f.Flush()
 				}
 				<-r.Context().Done() // the client has given up
-				close(gone)
+				gone <- struct{}{}
 			})
-			_, err := i.Fetch(context.Background(), s.URL)
+			_, err := i.Fetch(context.Background(), Want{Ref: s.URL})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -270,7 +280,7 @@ func TestFetchStalls(t *testing.T) {
 func TestFetchTimeout(t *testing.T) {
 	i := newImages(t, ImagesConfig{Timeout: 50 * time.Millisecond})
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	_, err := i.Fetch(context.Background(), s.URL)
+	_, err := i.Fetch(context.Background(), Want{Ref: s.URL})
 	if err == nil || !strings.Contains(err.Error(), "not there after 50ms") {
 		t.Errorf("got %v", err)
 	}
@@ -289,7 +299,7 @@ func TestFetchOnceForAll(t *testing.T) {
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
-			if _, err := i.Fetch(context.Background(), s.URL); err != nil {
+			if _, err := i.Fetch(context.Background(), Want{Ref: s.URL}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -343,10 +353,10 @@ func TestFetchCancel(t *testing.T) {
 	})
 	first, leave := context.WithCancel(context.Background())
 	errs := make(chan error, 2)
-	go func() { _, err := i.Fetch(first, s.URL+"/a"); errs <- err }()
+	go func() { _, err := i.Fetch(first, Want{Ref: s.URL + "/a"}); errs <- err }()
 	i.await(1)
 	second := make(chan error)
-	go func() { _, err := i.Fetch(context.Background(), s.URL+"/a"); second <- err }()
+	go func() { _, err := i.Fetch(context.Background(), Want{Ref: s.URL + "/a"}); second <- err }()
 	i.await(2)
 	leave()
 	if err := <-errs; !errors.Is(err, context.Canceled) {
@@ -359,7 +369,7 @@ func TestFetchCancel(t *testing.T) {
 
 	release = make(chan struct{})
 	only, end := context.WithCancelCause(context.Background())
-	go func() { _, err := i.Fetch(only, s.URL+"/b"); errs <- err }()
+	go func() { _, err := i.Fetch(only, Want{Ref: s.URL + "/b"}); errs <- err }()
 	i.await(1)
 	end(errors.New("the proc was deleted"))
 	if err := <-errs; err == nil || !strings.Contains(err.Error(), "the proc was deleted") {
@@ -368,7 +378,7 @@ func TestFetchCancel(t *testing.T) {
 	if names := cacheNames(t, i); len(names) != 1 {
 		t.Errorf("in the cache: %v", names)
 	}
-	if _, err := i.Fetch(only, s.URL+"/a"); err == nil {
+	if _, err := i.Fetch(only, Want{Ref: s.URL + "/a"}); err == nil {
 		t.Error("an ended context fetched")
 	}
 }
@@ -380,33 +390,33 @@ func TestFetchAgainAfterFailure(t *testing.T) {
 	var asked atomic.Int32
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if asked.Add(1) == 1 {
-			w.WriteHeader(503)
+			w.WriteHeader(404)
 			return
 		}
 		w.Write(image)
 	})
-	if _, err := i.Fetch(context.Background(), s.URL); err == nil {
+	if _, err := i.Fetch(context.Background(), Want{Ref: s.URL}); err == nil {
 		t.Error("fetched")
 	}
-	if _, err := i.Fetch(context.Background(), s.URL); err != nil {
+	if _, err := i.Fetch(context.Background(), Want{Ref: s.URL}); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestFetchPanics(t *testing.T) {
 	var g flights
-	_, _, err := g.do(context.Background(), "k", func(context.Context) (Image, bool, error) { panic("ouch") })
+	_, _, err := g.do(context.Background(), "k", "", func(context.Context) (Image, bool, error) { panic("ouch") })
 	if err == nil || !strings.Contains(err.Error(), "bug: panic: ouch") {
 		t.Errorf("got %v", err)
 	}
-	if _, _, err := g.do(context.Background(), "k", func(context.Context) (Image, bool, error) { return Image{}, false, nil }); err != nil {
+	if _, _, err := g.do(context.Background(), "k", "", func(context.Context) (Image, bool, error) { return Image{}, false, nil }); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestOpenImagesSweeps(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
-	for _, d := range []string{".fetch-123/tree/a/b", "keep/tree", "other"} {
+	for _, d := range []string{".fetch-123/tree/a/b", ".evict-123/tree/a/b", "keep/tree", "other"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -433,14 +443,14 @@ func TestFetchDamaged(t *testing.T) {
 		},
 		func(dir string) error { return os.RemoveAll(filepath.Join(dir, treeName)) },
 	} {
-		img, err := i.Fetch(context.Background(), s.URL)
+		img, err := i.Fetch(context.Background(), Want{Ref: s.URL})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := damage(filepath.Dir(img.Dir)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := i.Fetch(context.Background(), s.URL); err != nil {
+		if _, err := i.Fetch(context.Background(), Want{Ref: s.URL}); err != nil {
 			t.Error(err)
 		}
 		if names := cacheNames(t, i); len(names) != n+2 {
@@ -499,7 +509,7 @@ func TestFetchFile(t *testing.T) {
 		{"/etc/passwd", ErrInvalid, "below " + allowed},
 		{allowed + "/a\x00b", ErrInvalid, "NUL"},
 	} {
-		_, err := i.Fetch(context.Background(), c.ref)
+		_, err := i.Fetch(context.Background(), Want{Ref: c.ref})
 		if c.want == "" && err != nil {
 			t.Errorf("%s: %v", c.ref, err)
 		}
@@ -507,20 +517,20 @@ func TestFetchFile(t *testing.T) {
 			t.Errorf("%s: got %v, want %v with %q", c.ref, err, c.kind, c.want)
 		}
 	}
-	_, err := i.Fetch(context.Background(), allowed+"/text")
+	_, err := i.Fetch(context.Background(), Want{Ref: allowed + "/text"})
 	if err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v", err)
 	}
 	wantErr(t, newImages(t, ImagesConfig{}).Check(allowed+"/app.tar.gz"), ErrInvalid, "allows no folder")
 
-	before, err := i.Fetch(context.Background(), allowed+"/app.tar.gz")
+	before, err := i.Fetch(context.Background(), Want{Ref: allowed + "/app.tar.gz"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := newArchive(t)
 	a.file("new", "x")
 	put(filepath.Join(allowed, "app.tar.gz"), a.gz())
-	after, err := i.Fetch(context.Background(), allowed+"/app.tar.gz")
+	after, err := i.Fetch(context.Background(), Want{Ref: allowed + "/app.tar.gz"})
 	if err != nil || after.Dir == before.Dir {
 		t.Errorf("a changed file gave %+v, %v", after, err)
 	}
@@ -538,7 +548,7 @@ func TestFetchFileChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, _, err := src.open(context.Background())
+	body, err := src.open(context.Background(), mark{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -546,16 +556,16 @@ func TestFetchFileChanges(t *testing.T) {
 	if _, err := io.Copy(io.Discard, body); err != nil {
 		t.Fatal(err)
 	}
-	if err := src.changed(); err != nil {
+	if err := body.check(); err != nil {
 		t.Errorf("unchanged: %v", err)
+	}
+	if _, err := src.open(context.Background(), body.mark); err != errUnchanged {
+		t.Errorf("got %v", err)
 	}
 	if err := os.Truncate(p, 10); err != nil {
 		t.Fatal(err)
 	}
-	if err := src.changed(); !errors.Is(err, errChanged) {
-		t.Errorf("got %v", err)
-	}
-	if _, _, err := src.open(context.Background()); !errors.Is(err, errChanged) {
+	if err := body.check(); !errors.Is(err, errChanged) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -566,7 +576,7 @@ func TestCheckForms(t *testing.T) {
 		if err := i.Check(ref); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%.80q: got %v", ref, err)
 		}
-		if _, err := i.Fetch(context.Background(), ref); err == nil {
+		if _, err := i.Fetch(context.Background(), Want{Ref: ref}); err == nil {
 			t.Errorf("%.80q: fetched", ref)
 		}
 	}

@@ -2,60 +2,45 @@ package rootfs
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"net"
 	"net/url"
 	"os"
 	"sync/atomic"
-	"time"
 )
 
-// receive unpacks the image into root's folder tree while it arrives.
-func (i *Images) receive(ctx context.Context, src source, root *os.Root) (st stats, err error) {
-	ctx, stop := context.WithTimeoutCause(ctx, i.cfg.Timeout,
-		fmt.Errorf("not there after %v: the server is slow, or the image too large", i.cfg.Timeout))
-	defer stop()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer func() {
-		// What ended the context says more than what broke by it.
-		if cause := context.Cause(ctx); err != nil && cause != nil {
-			err = cause
-		}
-	}()
-
-	body, length, err := src.open(ctx)
-	if err != nil {
-		return stats{}, err
-	}
-	defer body.Close()
-	if length > i.cfg.Limits.Download {
-		return stats{}, i.tooLong()
-	}
+// receive unpacks the image into root's folder tree while it arrives, and says what
+// it was.
+func (i *Images) receive(ctx context.Context, b body, root *os.Root) (record, error) {
 	if err := root.Mkdir(treeName, 0o755); err != nil {
-		return stats{}, err
+		return record{}, err
 	}
 	if err := root.Chmod(treeName, 0o755); err != nil { // whatever the umask
-		return stats{}, err
+		return record{}, err
 	}
 	tree, err := root.OpenRoot(treeName)
 	if err != nil {
-		return stats{}, err
+		return record{}, err
 	}
 	defer tree.Close()
-	flow := &flow{ctx: ctx, r: body, left: i.cfg.Limits.Download, tooLong: i.tooLong, total: &i.bytes}
-	flow.stall = i.stall
-	flow.watch = time.AfterFunc(i.stall, func() {
-		cancel(fmt.Errorf("no data for %v: the server has stalled after %s", i.stall, size(flow.got.Load())))
-	})
-	defer flow.watch.Stop()
-	if st, err = unpack(flow, tree, i.cfg.Limits, func() (*os.File, error) { return nameless(root) }); err != nil {
-		return stats{}, err
+	f := &flow{ctx: ctx, r: b, left: i.cfg.Limits.Download, tooLong: i.tooLong, total: &i.bytes, sum: sha256.New()}
+	st, err := unpack(f, tree, i.cfg.Limits, func() (*os.File, error) { return nameless(root) })
+	if f.err != nil {
+		err = f.err // whatever it broke says less
 	}
-	return st, src.changed()
+	if err == nil && b.check != nil {
+		err = b.check()
+	}
+	return record{
+		Digest: digestPrefix + hex.EncodeToString(f.sum.Sum(nil)), Format: st.Format,
+		Sent: f.got, Bytes: st.Bytes, Disk: st.Disk, Entries: st.Entries,
+	}, err
 }
 
 // nameless makes a file that is gone when it is closed.
@@ -74,34 +59,32 @@ func (i *Images) tooLong() error {
 	return fmt.Errorf("larger than %s: make it smaller, or have the operator raise the limit", size(i.cfg.Limits.Download))
 }
 
-// A flow reads the body of a transfer: it counts, keeps to the limit, ends with
-// its context, and notices when nothing comes. The clock of the watch runs only
-// while it reads, so that a slow disk is not taken for a slow server.
+// A flow reads the body of a transfer: it counts and hashes, keeps to the limit,
+// and ends with its context.
 type flow struct {
 	ctx     context.Context
 	r       io.Reader
 	left    int64
 	tooLong func() error
-	got     atomic.Int64
+	got     int64
 	total   *atomic.Uint64
-	watch   *time.Timer
-	stall   time.Duration
+	sum     hash.Hash
+	err     error // what it ended by, if not well
 }
 
 func (f *flow) Read(p []byte) (int, error) {
-	if err := context.Cause(f.ctx); err != nil {
-		return 0, err
+	if f.err = context.Cause(f.ctx); f.err != nil {
+		return 0, f.err
 	}
-	f.watch.Reset(f.stall)
 	n, err := f.r.Read(p)
-	f.watch.Stop()
-	f.got.Add(int64(n))
+	f.got += int64(n)
 	f.total.Add(uint64(n))
+	f.sum.Write(p[:n])
 	if f.left -= int64(n); f.left < 0 {
-		return 0, f.tooLong()
+		n, err = 0, f.tooLong()
 	}
 	if err != nil && err != io.EOF {
-		return n, plain(err)
+		f.err = err
 	}
 	return n, err
 }

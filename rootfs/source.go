@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -18,98 +17,50 @@ import (
 type source interface {
 	fmt.Stringer // as it may be shown
 
-	// key names the image in the cache.
+	// key names the source in the cache.
 	key() string
 
-	// open begins the transfer; size is -1 when no one says.
-	open(ctx context.Context) (body io.ReadCloser, size int64, err error)
-
-	// changed tells, after the transfer, that it may be a mixture.
-	changed() error
+	// open begins the transfer, or says errUnchanged when the source has still
+	// what had marks.
+	open(ctx context.Context, had mark) (body, error)
 }
+
+// A body is what a source gives.
+type body struct {
+	io.ReadCloser
+	size  int64 // -1 when no one says
+	mark  mark
+	check func() error // tells, when all was read, that it may be a mixture
+}
+
+// errUnchanged is a source that has what it had.
+var errUnchanged = errors.New("unchanged")
 
 // source finds out what ref, which has passed Check, stands for.
 func (i *Images) source(ref string) (source, error) {
 	if !strings.HasPrefix(ref, "/") {
-		return &urlSource{client: i.client, url: ref}, nil
+		return &urlSource{client: i.client, url: ref, stall: i.stall, retry: i.retry, log: i.cfg.Log}, nil
 	}
 	dir, rest, err := i.allowed(ref)
 	if err != nil {
 		return nil, err
 	}
-	s := &fileSource{path: ref, dir: dir, rest: rest}
-	f, state, err := s.stat()
-	if err != nil {
-		return nil, err
-	}
-	s.state = state
-	return s, f.Close()
+	return &fileSource{path: ref, dir: dir, rest: rest}, nil
 }
 
-func hash(s string) string {
+func hashOf(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])
-}
-
-// A urlSource is an image on a web server.
-type urlSource struct {
-	client *http.Client
-	url    string
-}
-
-func (s *urlSource) String() string { return Redact(s.url) }
-func (s *urlSource) key() string    { return hash(s.url) }
-func (s *urlSource) changed() error { return nil }
-
-func (s *urlSource) open(ctx context.Context) (io.ReadCloser, int64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
-	if err != nil {
-		return nil, 0, invalid("must be a URL like https://example.com/app.tar.gz")
-	}
-	req.Header.Set("User-Agent", "gilliam-hypervisor")
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return nil, 0, plain(err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		resp.Body.Close()
-		return nil, 0, statusError(resp.StatusCode)
-	}
-	return resp.Body, resp.ContentLength, nil
-}
-
-// statusError says what an answer other than 200 means, in our words: the
-// server's own could be anything.
-func statusError(code int) error {
-	hint := "the server does not give out the image"
-	switch {
-	case code == http.StatusNotFound || code == http.StatusGone:
-		hint = "check that the URL is right"
-	case code == http.StatusUnauthorized || code == http.StatusForbidden:
-		hint = "the server wants a login; make the image public to this host, for instance by a signed URL"
-	case code == http.StatusTooManyRequests || code >= 500:
-		hint = "the server has a problem; try again later"
-	}
-	text := http.StatusText(code)
-	if text == "" {
-		text = "unknown status"
-	}
-	err := fmt.Errorf("%d %s: %s", code, text, hint)
-	if code == http.StatusNotFound || code == http.StatusGone {
-		return &kindError{ErrNotExist, err.Error()}
-	}
-	return err
 }
 
 // A fileSource is an image in an allowed folder of this host.
 type fileSource struct {
 	path      string // as it was given
 	dir, rest string // the allowed folder, and the path in it
-	state     string // the file when it was first seen
 }
 
 func (s *fileSource) String() string { return s.path }
-func (s *fileSource) key() string    { return hash(s.path + "\x00" + s.state) }
+func (s *fileSource) key() string    { return hashOf(s.path) }
 
 // stat opens the file through the allowed folder, so that no link leads out of
 // it, and without waiting if it is a FIFO. The state holds the change time,
@@ -148,34 +99,34 @@ func plainFile(err error) error {
 	return err
 }
 
-func (s *fileSource) open(ctx context.Context) (io.ReadCloser, int64, error) {
+func (s *fileSource) open(_ context.Context, had mark) (body, error) {
 	f, state, err := s.stat()
 	if err != nil {
-		return nil, 0, err
-	}
-	if state != s.state {
-		f.Close()
-		return nil, 0, errChanged
+		return body{}, err
 	}
 	fi, err := f.Stat()
+	if err == nil && state == had.File {
+		err = errUnchanged
+	}
 	if err != nil {
 		f.Close()
-		return nil, 0, err
+		return body{}, err
 	}
-	return f, fi.Size(), nil
+	return body{ReadCloser: f, size: fi.Size(), mark: mark{File: state}, check: func() error { return s.same(state) }}, nil
 }
 
 var errChanged = errors.New("the file has changed while it was read: write it elsewhere, then rename it into place")
 
-func (s *fileSource) changed() error {
-	f, state, err := s.stat()
+// same tells whether the file is in that state.
+func (s *fileSource) same(state string) error {
+	f, now, err := s.stat()
 	if err != nil {
 		return err
 	}
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if state != s.state {
+	if now != state {
 		return errChanged
 	}
 	return nil

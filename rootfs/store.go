@@ -1,45 +1,68 @@
 package rootfs
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
-
-	"github.com/gilliam/hypervisor/isolate/failpoint"
 )
 
 // The cache, as it is on disk:
 //
-//	<key>/image.json  what is known of the image
-//	<key>/tree/       the image, root's, 0755
+//	<id>/image.json   what is known of the image; its id is the SHA-256 of the archive
+//	<id>/tree/        the image, root's, 0755
+//	refs/<key>.json   which image came from a source, and by what to ask it again
 //	.fetch-…/         a transfer under way, of the same shape; no one else looks
-//	.damaged-…/       a <key> whose image.json was not readable; left for a person
+//	.evict-…/         an image on its way out; the next start finishes that
+//	.damaged-…/       an image that is not what it was; left for a person
 //
 // A transfer becomes an image by one rename, after all of it was written to the
-// disk: what is visible is complete, whenever the machine stops.
+// disk: what is visible is complete, whenever the machine stops. The time of the
+// folder <id> is when the image was last asked for.
 const (
+	refsName      = "refs"
+	refSuffix     = ".json"
 	stagingPrefix = ".fetch-"
+	evictPrefix   = ".evict-"
 	damagedPrefix = ".damaged-"
 	treeName      = "tree"
 	recordName    = "image.json"
 	spoolName     = "spool" // of a transfer that must be whole before it can be unpacked
 )
 
+// idForm is the name of an image's folder.
+var idForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+const digestPrefix = "sha256:"
+
+// idOf is the id of the image with that digest.
+func idOf(digest string) string { return strings.TrimPrefix(digest, digestPrefix) }
+
 // A record is what image.json holds.
 type record struct {
-	Ref     string    `json:"ref"` // redacted
+	Version int       `json:"version"`
+	Digest  string    `json:"digest,omitempty"` // empty: fetched before it was kept, and then the id is that of its ref
+	Ref     string    `json:"ref"`              // where it came from first; redacted
+	Format  string    `json:"format,omitempty"`
+	Sent    int64     `json:"sent,omitempty"` // bytes of the archive
 	Bytes   int64     `json:"bytes"`
+	Disk    int64     `json:"disk,omitempty"` // bytes that its files take
 	Entries int       `json:"entries"`
 	Fetched time.Time `json:"fetched"`
 }
 
-// sweep removes what interrupted transfers have left.
+const imageVersion = 2
+
+// disk is what the image takes of the disk.
+func (r record) disk() int64 { return max(r.Disk, r.Bytes) }
+
+// sweep removes what interrupted transfers and removals have left, and takes
+// over what an older hypervisor kept in its own way.
 func (i *Images) sweep() error {
 	dir, err := os.Open(i.cfg.Dir)
 	if err != nil {
@@ -51,29 +74,79 @@ func (i *Images) sweep() error {
 		return err
 	}
 	for _, name := range names {
-		if !strings.HasPrefix(name, stagingPrefix) {
-			continue
+		switch {
+		case strings.HasPrefix(name, stagingPrefix), strings.HasPrefix(name, evictPrefix):
+			if err := discard(dir, name); err != nil {
+				return fmt.Errorf("remove what was interrupted: %w", err)
+			}
+			i.cfg.Log.Info("interrupted fetch or removal of an image cleared up", "name", name)
+		case idForm.MatchString(name):
+			if err := i.takeOver(name); err != nil {
+				return err
+			}
 		}
-		if err := discard(dir, name); err != nil {
-			return fmt.Errorf("remove an interrupted fetch: %w", err)
+	}
+	return i.sweepRefs()
+}
+
+// takeOver gives an image that an older hypervisor has kept by the hash of its
+// reference a ref of that name. Without a mark, its source sends it again when it
+// is next asked for; until then, and when that fails, it is what there is.
+func (i *Images) takeOver(id string) error {
+	rec, err := i.readRecord(id)
+	if err != nil || rec.Version != 0 {
+		return nil // what is not readable is found out by who asks for it
+	}
+	err = i.writeRef(id, refRecord{Ref: rec.Ref, Image: id, Fetched: rec.Fetched})
+	if err != nil {
+		return err
+	}
+	rec.Version = imageVersion
+	root, err := os.OpenRoot(filepath.Join(i.cfg.Dir, id))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	b, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	i.cfg.Log.Info("image of an older hypervisor taken over", "image", rec.Ref)
+	return replaceTreeFile(root, recordName, append(b, '\n'), 0o600)
+}
+
+// sweepRefs removes refs to images that are gone.
+func (i *Images) sweepRefs() error {
+	refs, err := os.OpenRoot(i.refsDir())
+	if err != nil {
+		return err
+	}
+	defer refs.Close()
+	entries, err := os.ReadDir(i.refsDir())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if key, ok := strings.CutSuffix(e.Name(), refSuffix); ok {
+			r, ok := i.readRef(key)
+			if _, err := os.Lstat(filepath.Join(i.cfg.Dir, r.Image)); ok && err == nil {
+				continue
+			}
 		}
-		i.cfg.Log.Info("interrupted fetch removed", "name", name)
+		if err := refs.RemoveAll(e.Name()); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// cached is the image of that key, or an [ErrNotExist]. One that has no
-// readable record is set aside, not removed: a proc may be running from it.
-func (i *Images) cached(key string) (Image, error) {
-	root, err := os.OpenRoot(filepath.Join(i.cfg.Dir, key))
-	if errors.Is(err, fs.ErrNotExist) {
-		return Image{}, ErrNotExist
-	}
+// readRecord reads what is known of an image, which must have its tree.
+func (i *Images) readRecord(id string) (rec record, err error) {
+	root, err := os.OpenRoot(filepath.Join(i.cfg.Dir, id))
 	if err != nil {
-		return Image{}, err
+		return record{}, err
 	}
 	defer root.Close()
-	var rec record
 	b, err := readTreeFile(root, recordName)
 	if err == nil {
 		err = json.Unmarshal(b, &rec)
@@ -81,88 +154,57 @@ func (i *Images) cached(key string) (Image, error) {
 	if fi, e := root.Lstat(treeName); err == nil && (e != nil || !fi.IsDir()) {
 		err = errors.Join(errors.New("no tree"), e)
 	}
-	if err == nil {
-		return Image{Dir: i.treeOf(key), Bytes: rec.Bytes, Entries: rec.Entries}, nil
+	if err != nil {
+		return record{}, &damagedError{err}
 	}
-	aside := damagedPrefix + key + "-" + time.Now().UTC().Format("20060102T150405.000000000")
-	i.cfg.Log.Warn("damaged image set aside", "key", key, "name", aside, "err", err)
-	if err := renameNew(filepath.Join(i.cfg.Dir, key), filepath.Join(i.cfg.Dir, aside)); err != nil {
-		return Image{}, err
-	}
-	return Image{}, ErrNotExist
+	return rec, nil
 }
 
-func (i *Images) treeOf(key string) string { return filepath.Join(i.cfg.Dir, key, treeName) }
+// A damagedError is an image that is not what it should be.
+type damagedError struct{ err error }
 
-// transfer receives and unpacks an image beside the others, and renames it into
-// place. When it fails it leaves nothing.
-func (i *Images) transfer(ctx context.Context, src source) (img Image, err error) {
-	dir, err := os.Open(i.cfg.Dir)
-	if err != nil {
-		return Image{}, err
-	}
-	defer dir.Close()
-	staging, err := os.MkdirTemp(i.cfg.Dir, stagingPrefix) // 0700
-	if err != nil {
-		return Image{}, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, discard(dir, filepath.Base(staging)))
-		}
-	}()
-	root, err := os.OpenRoot(staging)
-	if err != nil {
-		return Image{}, err
-	}
-	defer root.Close()
-	failpoint.Hit("rootfs.image.begun")
-	st, err := i.receive(ctx, src, root)
-	if err != nil {
-		return Image{}, err
-	}
-	failpoint.Hit("rootfs.image.received")
-	rec := record{Ref: src.String(), Bytes: st.Bytes, Entries: st.Entries, Fetched: time.Now().UTC()}
-	if err := seal(root, rec); err != nil {
-		return Image{}, err
-	}
-	failpoint.Hit("rootfs.image.sealed")
-	return i.publish(dir, staging, src.key(), rec)
-}
+func (e *damagedError) Error() string { return e.err.Error() }
 
-// seal writes the record, and then all of the transfer to the disk.
-func seal(root *os.Root, rec record) error {
-	b, err := json.Marshal(rec)
-	if err != nil {
-		return err
-	}
-	if err := root.WriteFile(recordName, append(b, '\n'), 0o600); err != nil {
-		return err
-	}
-	top, err := root.Open(".")
-	if err != nil {
-		return err
-	}
-	defer top.Close()
-	return syncTree(top)
-}
-
-// publish makes a sealed transfer visible. If the same image has meanwhile come
-// by another way, that one stays.
-func (i *Images) publish(dir *os.File, staging, key string, rec record) (Image, error) {
-	err := renameNew(staging, filepath.Join(i.cfg.Dir, key))
-	if errors.Is(err, fs.ErrExist) {
-		if err := discard(dir, filepath.Base(staging)); err != nil {
+// cached is the image of that id, or an [ErrNotExist]. One that has no readable
+// record is set aside, not removed: a proc may be running from it.
+func (i *Images) cached(id string) (Image, error) {
+	rec, err := i.readRecord(id)
+	var damaged *damagedError
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !errors.As(err, &damaged):
+		return Image{}, ErrNotExist
+	case errors.As(err, &damaged):
+		if err := i.setAside(id, err); err != nil {
 			return Image{}, err
 		}
-		return i.cached(key)
-	}
-	if err != nil {
+		return Image{}, ErrNotExist
+	case err != nil:
 		return Image{}, err
 	}
-	failpoint.Hit("rootfs.image.published")
-	if err := dir.Sync(); err != nil {
-		return Image{}, err
+	return i.image(id, rec), nil
+}
+
+func (i *Images) image(id string, rec record) Image {
+	return Image{Ref: rec.Ref, Digest: rec.Digest, Dir: i.treeOf(id), Bytes: rec.Bytes, Entries: rec.Entries}
+}
+
+// setAside takes an image out of use.
+func (i *Images) setAside(id string, why error) error {
+	aside := damagedPrefix + id + "-" + time.Now().UTC().Format("20060102T150405.000000000")
+	i.cfg.Log.Warn("damaged image set aside", "id", id, "name", aside, "err", why)
+	err := renameNew(filepath.Join(i.cfg.Dir, id), filepath.Join(i.cfg.Dir, aside))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // by somebody else
 	}
-	return Image{Dir: i.treeOf(key), Bytes: rec.Bytes, Entries: rec.Entries}, nil
+	return err
+}
+
+func (i *Images) treeOf(id string) string { return filepath.Join(i.cfg.Dir, id, treeName) }
+
+// touch notes that the image was asked for now. It need not outlast a crash.
+func (i *Images) touch(id string) {
+	now := time.Now()
+	if err := os.Chtimes(filepath.Join(i.cfg.Dir, id), now, now); err != nil {
+		i.cfg.Log.Debug("time of an image not noted", "id", id, "err", err)
+	}
 }

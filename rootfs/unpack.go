@@ -55,6 +55,7 @@ func (l UnpackLimits) raw() int64 { return l.Bytes + int64(l.Entries)*4096 + 1<<
 type stats struct {
 	Format  string // "tar", "tar+gzip", "zip", …
 	Bytes   int64
+	Disk    int64 // bytes of the blocks that it takes, about
 	Entries int
 }
 

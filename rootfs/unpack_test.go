@@ -435,7 +435,7 @@ func TestUnpackModesAndTimes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (stats{Format: "tar+gzip", Bytes: 4, Entries: 5}); st != want {
+	if want := (stats{Format: "tar+gzip", Bytes: 4, Disk: 4*4096 + 5*1024, Entries: 5}); st != want {
 		t.Errorf("got %+v, want %+v", st, want)
 	}
 	for name, want := range map[string]fs.FileMode{

@@ -146,6 +146,7 @@ func (u *unpacker) clean(name string) (string, error) {
 
 // count keeps to the limit of entries. Folders that are only implied count too.
 func (u *unpacker) count() error {
+	u.Disk += blockSize / 4 // an inode and a name; a folder's own block is little more
 	if u.Entries++; u.Entries > u.lim.Entries {
 		return fmt.Errorf("the archive holds more than %d files: make it smaller, or have the operator raise the limit", u.lim.Entries)
 	}

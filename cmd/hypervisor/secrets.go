@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/gilliam/hypervisor/rootfs"
 	"github.com/gilliam/hypervisor/server/proc"
 )
 
@@ -41,6 +42,22 @@ func readSecrets(path string) ([]proc.Secret, error) {
 		return nil, fmt.Errorf("--callback-secret-file: %s: must hold 1 to %d secrets, one a line", path, maxSecrets)
 	}
 	return secrets, nil
+}
+
+// readLogins reads the file of logins for the servers of images.
+func readLogins(path string) (*rootfs.Credentials, error) {
+	if path == "" {
+		return nil, nil
+	}
+	b, err := readPrivate(path)
+	if err != nil {
+		return nil, fmt.Errorf("--image-credentials: %w", err)
+	}
+	c, err := rootfs.ParseCredentials(string(b))
+	if err != nil {
+		return nil, fmt.Errorf("--image-credentials: %s: %w", path, err)
+	}
+	return c, nil
 }
 
 // readPrivate reads a file that only its owner may read.

@@ -21,7 +21,7 @@ import (
 type runConfig struct {
 	client clientConfig
 
-	app, name, image, shell, template string
+	app, name, image, digest, shell, template string
 
 	user    string
 	caps    []string
@@ -72,7 +72,8 @@ The status is 125 when the proc could not be made or was never executed.`,
 	f.SortFlags = false
 	f.StringVar(&cfg.app, "app", "run", "`NAME` of the app")
 	f.StringVar(&cfg.name, "name", "", "`NAME` of the proc (default a random one)")
-	f.StringVar(&cfg.image, "image", "", "`URL`, or path on the daemon's host, of a .tar.gz to be /app")
+	f.StringVar(&cfg.image, "image", "", "`URL`, or path on the daemon's host, of a tar (.gz, .xz, .zst) or zip to be /app")
+	f.StringVar(&cfg.digest, "image-digest", "", "`DIGEST` that the image must have: sha256: and what sha256sum(1) says of the archive")
 	f.StringVar(&cfg.shell, "shell", "", "a `LINE` for the shell, in place of COMMAND")
 	f.StringVar(&cfg.user, "user", "", "`USER`: root, of its own user namespace, where the daemon allows it (default the template's)")
 	addList(f, &cfg.caps, "cap", "CAP", "capability to have, as CAP_CHOWN, where the daemon allows it; repeatable", isolate.ParseCapability)
@@ -130,7 +131,7 @@ func (c *runConfig) supervision() (proc.Supervision, error) {
 // request makes the request, and finds what is wrong with it here.
 func (c *runConfig) request(args []string) (proc.Request, error) {
 	req := proc.Request{
-		App: c.app, Name: c.name, Image: c.image, Template: c.template, Network: isolate.Network(c.network),
+		App: c.app, Name: c.name, Image: c.image, ImageDigest: c.digest, Template: c.template, Network: isolate.Network(c.network),
 		Limits: c.limits, User: c.user, Capabilities: c.caps,
 		Callback: c.callback,
 	}

@@ -49,8 +49,13 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 			err = errors.Join(err, engine.Close())
 		}
 	}()
+	logins, err := readLogins(cfg.imageLogins)
+	if err != nil {
+		return nil, err
+	}
 	images, err := rootfs.OpenImages(rootfs.ImagesConfig{
-		Dir: filepath.Join(cfg.stateDir, "cache"), AllowedDirs: cfg.imageDirs, AllowedNets: cfg.allowNets, Log: log,
+		Dir: filepath.Join(cfg.stateDir, "cache"), AllowedDirs: cfg.imageDirs, AllowedNets: cfg.allowNets,
+		CacheSize: cfg.imageCache, Credentials: logins, Log: log,
 	})
 	if err != nil {
 		return nil, err

@@ -31,6 +31,7 @@ type instance struct {
 	mu      sync.Mutex
 	r       record
 	box     *isolate.Sandbox // while running
+	image   string           // digest of what it was launched with
 	failed  error            // why we end it, as its own failure
 	changed chan struct{}    // closed and replaced at each change of the record
 }
@@ -146,6 +147,18 @@ func (i *instance) setSandbox(box *isolate.Sandbox) {
 	i.box = box
 }
 
+func (i *instance) imageDigest() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.image
+}
+
+func (i *instance) setImage(digest string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.image = digest
+}
+
 func (i *instance) isStopping() bool { return i.recorded().Stop != nil }
 
 // phase tells how long a phase of the launch took that began at start.
@@ -159,6 +172,7 @@ func (i *instance) phase(name string, start time.Time) {
 func (i *instance) release() error {
 	r := i.recorded()
 	err := i.clear()
+	i.m.cfg.Images.Release(r.Proc.ID)
 	failpoint.Hit("proc.cleared")
 	if r.IDs != nil && err == nil {
 		err = i.m.ids.Release(*r.IDs, r.Proc.ID)

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,7 +129,10 @@ func (i *instance) run() (isolate.Exit, error) {
 	if i.recorded().Proc.State == Boot {
 		i.m.countLaunch("running")
 		started := time.Now().UTC()
-		err := i.to(Running, func(r *record) { r.Proc.Started, r.Proc.PID, r.Proc.Reason = &started, box.PID(), "" })
+		err := i.to(Running, func(r *record) {
+			r.Proc.Started, r.Proc.PID, r.Proc.Reason = &started, box.PID(), ""
+			r.Proc.ImageDigest = cmp.Or(i.imageDigest(), r.Proc.ImageDigest)
+		})
 		if err != nil {
 			box.Kill()
 			box.Wait()
@@ -249,9 +253,11 @@ func (i *instance) provision() (isolate.Spec, error) {
 	var image rootfs.Image
 	if r.Proc.Image != "" {
 		start := time.Now()
-		if image, err = i.m.cfg.Images.Fetch(ctx, r.Proc.Image); err != nil {
+		want := rootfs.Want{Ref: r.Proc.Image, Digest: r.Proc.ImageDigest, Holder: r.Proc.ID}
+		if image, err = i.m.cfg.Images.Fetch(ctx, want); err != nil {
 			return isolate.Spec{}, err
 		}
+		i.setImage(image.Digest)
 		i.phase("fetch", start)
 		failpoint.Hit("proc.image.fetched")
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/isolate/safely"
+	"github.com/gilliam/hypervisor/rootfs"
 	"github.com/gilliam/hypervisor/server/proc/applog"
 	"github.com/gilliam/hypervisor/server/proc/lease"
 	"github.com/gilliam/hypervisor/server/proc/outbox"
@@ -224,6 +225,14 @@ func (m *Manager) check(r Request) error {
 			return &FieldError{"image", err.Error()}
 		}
 	}
+	if r.ImageDigest != "" {
+		if err := rootfs.CheckDigest(r.ImageDigest); err != nil {
+			return &FieldError{"image_digest", err.Error()}
+		}
+		if r.Image == "" {
+			return &FieldError{"image_digest", "must be empty when there is no image"}
+		}
+	}
 	return nil
 }
 
@@ -291,7 +300,7 @@ func (i *instance) record() error {
 // limits, which have them.
 func newProc(r Request, id string) Proc {
 	p := Proc{
-		ID: id, App: r.App, Name: r.Name, Image: r.Image, Command: r.Command,
+		ID: id, App: r.App, Name: r.Name, Image: r.Image, ImageDigest: r.ImageDigest, Command: r.Command,
 		Callback: r.Callback, Template: r.Template, Network: r.Network, Limits: r.Limits,
 		Supervision: r.Supervision, User: r.User, Capabilities: slices.Clone(r.Capabilities), Seccomp: r.Seccomp,
 		State: Init, Seq: 1, Created: time.Now().UTC(),

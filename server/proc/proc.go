@@ -13,9 +13,13 @@ import (
 // A Request asks for a proc. [Manager.Create] checks it and answers with a
 // [FieldError] for the first field that is wrong.
 type Request struct {
-	App      string            `json:"app"`
-	Name     string            `json:"name"`
-	Image    string            `json:"image"`              // URL or allowed path of an archive; empty: no image, an empty /app
+	App   string `json:"app"`
+	Name  string `json:"name"`
+	Image string `json:"image"` // URL or allowed path of an archive; empty: no image, an empty /app
+	// ImageDigest is what the image must be, "sha256:" and 64 digits; empty:
+	// whatever Image gives.
+	ImageDigest string `json:"image_digest,omitempty"`
+
 	Command  Command           `json:"command"`            // a string for the shell, or a list to execute
 	Config   map[string]string `json:"config,omitempty"`   // the app's environment
 	Callback string            `json:"callback,omitempty"` // URL told of every change of state
@@ -93,10 +97,14 @@ func (c *Command) UnmarshalJSON(b []byte) error {
 // A Proc is one running instance of an app, as it was at one moment. It is a
 // value: changing it changes nothing else.
 type Proc struct {
-	ID       string            `json:"id"` // UUID4
-	App      string            `json:"app"`
-	Name     string            `json:"name"`
-	Image    string            `json:"image"`
+	ID    string `json:"id"` // UUID4
+	App   string `json:"app"`
+	Name  string `json:"name"`
+	Image string `json:"image"`
+	// ImageDigest is what was asked for or, once it has run, what it runs: a
+	// restart gets the same again.
+	ImageDigest string `json:"image_digest,omitempty"`
+
 	Command  Command           `json:"command"`
 	Config   map[string]string `json:"config"` // the client's, merged with PORT and HOST
 	Callback string            `json:"callback,omitempty"`

@@ -135,6 +135,7 @@ func (i *instance) adopt() {
 		i.log.Error("sandbox cannot be taken over", "err", err)
 	}
 	claimed := i.claim()
+	i.holdImage()
 	if box != nil {
 		if claimed != nil && box.PID() != 0 { // one that has ended may have given them back
 			i.log.Error("a number of a running proc is taken", "err", claimed)
@@ -172,6 +173,24 @@ func (i *instance) findSandbox() (*isolate.Sandbox, error) {
 	}
 	// Not bounded by anything but the engine: to give up is to kill it.
 	return i.m.cfg.Engine.Adopt(i.m.ctx, plan, i.keep())
+}
+
+// holdImage keeps the image that the proc was launched with, for its sandbox and
+// for its restarts.
+func (i *instance) holdImage() {
+	p := i.recorded().Proc
+	if p.ImageDigest != "" {
+		i.setImage(i.m.cfg.Images.Hold(i.m.cfg.Images.Dir(p.ImageDigest), p.ID))
+	}
+	spec, err := readSpec(i.dir)
+	if err != nil {
+		return // not launched now, or what is wrong was said by who looked for the sandbox
+	}
+	for _, b := range spec.Binds {
+		if b.Target == appDir {
+			i.setImage(i.m.cfg.Images.Hold(b.Source, p.ID))
+		}
+	}
 }
 
 // claim makes sure that the numbers of the record are the proc's.
