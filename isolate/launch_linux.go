@@ -70,17 +70,19 @@ func (e *Engine) Launch(ctx context.Context, p Plan, stdio IO) (_ *Sandbox, err 
 	defer theirs.Close()
 	defer closeOnError(ours, &err)
 
-	// The network, the layer and the cgroup are made while the mounts are made on the
-	// launch thread, which waits for each.
-	network := meanwhile(func() (*os.File, error) { return newNetwork(p.Network) })
+	// The mounts are made on the launch thread, which has most to do and so starts
+	// early, and meanwhile the layer, the network and the cgroup, for which it waits.
+	network, cgroup := newLater[*os.File](), newLater[cgroups.Manager]()
 	layer := meanwhile(func() (*os.File, error) { return e.layer(p) })
-	cgroup := newLater[cgroups.Manager]()
 	fork := meanwhile(func() (*os.Process, error) { return e.fork(p, network, layer, cgroup, theirs, stdio) })
+	// Owned by Launch, which waits for it at once: so it runs on this processor.
+	go network.make(func() (*os.File, error) { return newNetwork(p.Network) })
+	_, _ = network.wait() // its error is fork's
 	cgroup.make(func() (cgroups.Manager, error) { return newCgroup(p.Cgroup) })
 	failpoint.Hit("isolate.cgroup.made")
 	process, forkErr := fork.wait()
 	failpoint.Hit("isolate.init.forked")
-	if ns, _ := network.wait(); ns != nil { // its error is fork's
+	if ns, _ := network.wait(); ns != nil {
 		ns.Close()
 	}
 	cg, _ := cgroup.wait()
