@@ -24,7 +24,7 @@ func capabilityMask(names []string) (uint64, error) {
 	for _, name := range names {
 		n := slices.Index(capabilityNames, name)
 		if n < 0 {
-			return 0, fmt.Errorf("%q is no capability; write it as in capabilities(7): CAP_NET_BIND_SERVICE", name)
+			return 0, fmt.Errorf("%q is no capability; write it as in capabilities(7): CAP_CHOWN", name)
 		}
 		mask |= 1 << n
 	}

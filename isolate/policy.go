@@ -106,6 +106,8 @@ func ParseCapability(name string) (string, error) {
 		return "", fmt.Errorf("%s cannot be allowed: with it an app removes the masks of its own /proc", name)
 	case "CAP_SYS_PTRACE":
 		return "", fmt.Errorf("%s cannot be allowed: with it an app traces its own PID 1", name)
+	case "CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_RAW":
+		return "", fmt.Errorf("%s cannot be allowed: it would have no effect, since every network of an app belongs to the host's user namespace", name)
 	}
 	_, err := capabilityMask([]string{name})
 	return name, err

@@ -81,7 +81,7 @@ func TestParseCapability(t *testing.T) {
 	if _, err := ParseCapability("CAP_CHOWN"); err != nil {
 		t.Error(err)
 	}
-	for _, bad := range []string{"CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_NONE", ""} {
+	for _, bad := range []string{"CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_NONE", ""} {
 		if _, err := ParseCapability(bad); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
