@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { testbed.Main(m) }
 
-var ids = spawn.IDs{Base: 0x7ff90000, Size: 65536}
+var ids = spawn.IDs{Base: 0x7fd10000, Size: 65536}
 
 // open opens a program of the host's.
 func open(tb testing.TB, path string) *os.File {
