@@ -44,17 +44,28 @@ func (e *Engine) admit(ctx context.Context, s *Sandbox, p Plan) error {
 	return s.control.SetDeadline(time.Time{})
 }
 
-// tellSetup sends the setup, and with it the files of a sandbox that is kept.
+// tellSetup sends the setup, and with it the files of a sandbox that is kept and
+// what the kernel tells of a lack of memory by.
 func (s *Sandbox) tellSetup(setup *wire.Setup) error {
-	if s.keep == nil {
-		return wire.Write(s.control, wire.KindSetup, setup.Append(nil))
+	var files []*os.File
+	if s.keep != nil {
+		kept, sent, err := s.keep.files()
+		if err != nil {
+			return err
+		}
+		defer sent()
+		files = kept
+		setup.Keep = wire.Keep{On: true, Segment: uint64(s.keep.limits.Segment), Rate: uint64(s.keep.limits.Rate)}
 	}
-	files, sent, err := s.keep.files()
+	event, err := newOOMEvent(s.cgroup, s.plan.Cgroup)
 	if err != nil {
-		return err
+		return fmt.Errorf("be told of a lack of memory: %w", err)
 	}
-	defer sent()
-	setup.Keep = wire.Keep{On: true, Segment: uint64(s.keep.limits.Segment), Rate: uint64(s.keep.limits.Rate)}
+	if event != nil {
+		defer event.Close()
+		files = append(files, event)
+		setup.OOMEvent = true
+	}
 	return writeFiles(s.control, wire.Frame(wire.KindSetup, setup.Append(nil)), files)
 }
 

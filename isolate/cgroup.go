@@ -30,8 +30,10 @@ type Cgroup struct {
 	Devices []DeviceRule `json:"devices"`
 
 	// OOMGroup has the kernel kill all of the cgroup when it kills one of it for
-	// memory: no app is left half dead. Only cgroup v2 can.
+	// memory: no app is left half dead. Only cgroup v2 can. On v1 OOMEvent has
+	// sandbox-init do so, which the kernel tells when there is no memory left.
 	OOMGroup bool `json:"oom_group"`
+	OOMEvent bool `json:"oom_event"`
 
 	// Owner is whose the sandbox is; it is written on the cgroup as [ownerAttr].
 	Owner string `json:"owner,omitempty"`
@@ -106,6 +108,7 @@ func planCgroup(s Spec, h Host) Cgroup {
 		IO:        CgroupIO{IOLimits: s.Limits.IO},
 		Devices:   slices.Clone(deviceRules),
 		OOMGroup:  h.Cgroup == CgroupV2,
+		OOMEvent:  h.Cgroup != CgroupV2,
 		View:      h.Cgroup == CgroupV2,
 	}
 	if h.TCPLimit {
@@ -144,6 +147,9 @@ func (c Cgroup) String() string {
 	}
 	if c.OOMGroup {
 		s += " oom.group"
+	}
+	if c.OOMEvent {
+		s += " oom.event"
 	}
 	s += " devices="
 	for i, d := range c.Devices {

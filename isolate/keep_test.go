@@ -174,6 +174,29 @@ func TestAdoptEnded(t *testing.T) {
 }
 
 // Killed with its sandbox-init while nobody is there, it has ended by SIGKILL.
+// A sandbox whose memory is used up ends when no hypervisor is there, too, and the
+// next one knows why.
+func TestAdoptOutOfMemory(t *testing.T) {
+	e := testbed.Engine(t)
+	s := spec(t, sh("trap 'head -c 200m /dev/zero | tail -c 200m | wc -c; echo lived on; sleep 1000' USR1; echo up; while :; do sleep 1000 & wait; done")...)
+	s.Limits.Memory = 32 << 20
+	plan, err := isolate.NewPlan(s, e.Host())
+	must(t, err)
+	k := &kept{t: t, plan: plan, keep: isolate.Keep{Dir: t.TempDir(), Segment: 1 << 20}}
+	k.box, err = e.Launch(t.Context(), plan, isolate.IO{Keep: &k.keep})
+	must(t, err)
+	t.Cleanup(func() { must(t, k.box.Destroy()) })
+	k.logged("up\n")
+	pid := k.box.PID()
+	must(t, k.box.Signal(syscall.SIGUSR1))
+	k.box.Leave()
+	testbed.Within(t, 20*time.Second, "end", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
+	k.take()
+	if exit := k.box.Wait(); !exit.OOMKilled || exit.Code != 137 || strings.Contains(k.log(), "lived on") {
+		t.Errorf("got %+v", exit)
+	}
+}
+
 func TestAdoptKilled(t *testing.T) {
 	k := launchKept(t, "echo up; sleep 1000")
 	k.logged("up")

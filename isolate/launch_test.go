@@ -232,6 +232,39 @@ func TestOOM(t *testing.T) {
 	}
 }
 
+// A process that takes all the memory ends its sandbox, not only itself: by the
+// kernel on cgroup v2, by sandbox-init on v1. Without either, the others live on.
+func TestOOMEndsAll(t *testing.T) {
+	testbed.Leaves(t)
+	e := testbed.Engine(t)
+	run := func(ends bool) (string, isolate.Exit) {
+		s := spec(t, sh("head -c 200m /dev/zero | tail -c 200m | wc -c; echo lived on")...)
+		s.Limits.Memory = 32 << 20
+		plan, err := isolate.NewPlan(s, e.Host())
+		must(t, err)
+		if plan.Cgroup.OOMGroup == plan.Cgroup.OOMEvent {
+			t.Errorf("the plan has %v and %v", plan.Cgroup.OOMGroup, plan.Cgroup.OOMEvent)
+		}
+		if !ends {
+			plan.Cgroup.OOMGroup, plan.Cgroup.OOMEvent = false, false
+		}
+		box, out, err := testbed.Launch(t, e, plan) // the control is not what is verified
+		must(t, err)
+		defer out.Close()
+		text, err := io.ReadAll(out)
+		must(t, err)
+		exit := box.Wait()
+		must(t, box.Destroy())
+		return string(text), exit
+	}
+	if text, exit := run(true); !exit.OOMKilled || exit.Code != 137 || strings.Contains(text, "lived on") {
+		t.Errorf("%+v %s", exit, text)
+	}
+	if text, exit := run(false); !exit.OOMKilled || exit.Code != 0 || !strings.Contains(text, "lived on") {
+		t.Errorf("control: %+v %s", exit, text)
+	}
+}
+
 func TestPidsLimit(t *testing.T) {
 	const forks = `
 import os, signal

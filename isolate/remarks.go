@@ -62,13 +62,10 @@ func (h Host) Remarks() []Remark {
 // cgroupRemarks are those about limits.
 func (h Host) cgroupRemarks() []Remark {
 	var list []Remark
-	if h.Cgroup != CgroupV2 {
-		list = append(list, Remark{"oom", "cgroup v1: out of memory, the kernel may kill one process of an app and leave the rest"})
-	}
 	switch {
 	case h.SwapLimit:
 	case h.Swap:
-		list = append(list, Remark{"swap", "there is swap and the kernel cannot limit it: an app that fills its memory goes on in the swap of all (boot with swapaccount=1)"})
+		list = append(list, Remark{"swap", "there is swap and the kernel cannot limit it: an app does not swap for its own limit (memory.swappiness 0), but without bound when the host has no memory left (boot with swapaccount=1)"})
 	default:
 		list = append(list, Remark{"swap", "the kernel cannot limit swap (boot with swapaccount=1); there is none now"})
 	}

@@ -20,7 +20,7 @@ func TestRemarks(t *testing.T) {
 		{"nofile", "is 512", func(h *Host) { h.MaxOpen = 512 }},
 		{"cpu", "open to mds, retbleed", func(h *Host) { h.Exposed = []string{"mds", "retbleed"} }},
 		{"swap", "there is none now", func(h *Host) { h.SwapLimit = false }},
-		{"swap", "in the swap of all", func(h *Host) { h.SwapLimit, h.Swap = false, true }},
+		{"swap", "without bound", func(h *Host) { h.SwapLimit, h.Swap = false, true }},
 		{"disk", "no ext4: apps have no limit", func(h *Host) { h.NoDiskLimit = "no ext4" }},
 		{"io", "are refused", func(h *Host) { h.IO = false }},
 		{"apparmor", "turned off", func(h *Host) { h.AppArmor = AppArmor{} }},
@@ -38,7 +38,7 @@ func TestRemarks(t *testing.T) {
 	for _, mode := range []CgroupMode{CgroupV1, CgroupHybrid} {
 		h := testHost()
 		h.Cgroup = mode
-		if got := h.Remarks(); len(got) != 2 || got[0].About != "oom" || got[1].About != "io" {
+		if got := h.Remarks(); len(got) != 1 || got[0].About != "io" {
 			t.Errorf("%s: got %v", mode, got)
 		}
 	}

@@ -201,7 +201,7 @@ func (s *Sandbox) supervise() {
 			}
 		}
 	}
-	if oom, err := s.cgroup.OOMKillCount(); err == nil && oom > 0 {
+	if oom, err := s.cgroup.OOMKillCount(); reported && exited.OOM || err == nil && oom > 0 {
 		s.exit.OOMKilled = true
 	}
 	s.exit.conclude(exited, reported, state, err)

@@ -11,6 +11,9 @@
 // on the seccomp filter for all of its threads, and forks the program. Further
 // commands are forked later, from the same thread.
 //
+// When the sandbox's memory is used up, and it is not the kernel that ends all of it
+// then, sandbox-init does.
+//
 // When the control socket closes, the hypervisor is gone. A sandbox that is not
 // kept ends with it: sandbox-init exits, and the kernel kills all that is left in
 // the pid namespace. A kept one goes on: sandbox-init moves what the program

@@ -40,6 +40,12 @@ func init() {
 	if err != nil {
 		unix.Exit(exitOrphan)
 	}
+	if setup.OOMEvent {
+		if len(files) == 0 {
+			unix.Exit(exitOrphan)
+		}
+		files, oomEvent = files[:len(files)-1], files[len(files)-1]
+	}
 	var keep *keeper
 	if setup.Keep.On {
 		if keep, err = newKeeper(setup.Keep, files); err != nil {

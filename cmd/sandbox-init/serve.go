@@ -78,6 +78,7 @@ func serve(setup *wire.Setup, pid int, keep *keeper) *wire.Exited {
 	go reap(fd(children[1]))
 	reaped := fd(children[0])
 	commands := running{}
+	oom := false
 	for {
 		if control < 0 && keep == nil {
 			unix.Exit(exitOrphan)
@@ -92,11 +93,15 @@ func serve(setup *wire.Setup, pid int, keep *keeper) *wire.Exited {
 				unix.Exit(exitFailed) // the program is a child until it is reported
 			}
 			if child.pid == pid {
-				exited := &wire.Exited{Status: uint32(child.status), Time: child.time}
+				exited := &wire.Exited{Status: uint32(child.status), Time: child.time, OOM: oom}
 				keep.end(reaped, commands)
 				return exited
 			}
 			commands.exited(child)
+		}
+		if ready.has(onOOM) {
+			oom, oomEvent = true, -1
+			_ = unix.Kill(-1, unix.SIGKILL) // before the kernel kills one of them and leaves the others
 		}
 		if ready.has(onControl) {
 			r, err := readRequest(wire.MaxSetup)

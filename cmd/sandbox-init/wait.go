@@ -12,11 +12,16 @@ import (
 const (
 	onChild = iota
 	onControl
+	onOOM
 	onListener
 	onStdout
 	onStderr
 	sources
 )
+
+// oomEvent is readable when the sandbox's memory was used up and no more was to be
+// had; -1 when nobody tells of it.
+var oomEvent = -1
 
 // ready says which of them there is something from.
 type ready [sources]bool
@@ -26,7 +31,7 @@ func (r *ready) has(source int) bool { return r[source] }
 // wait returns when there is something to do. Without a keeper nothing comes from
 // the last three.
 func wait(children int, keep *keeper) (r ready) {
-	fds := [sources]unix.PollFd{onChild: {Fd: int32(children)}, onControl: {Fd: int32(control)}, onListener: {Fd: -1}, onStdout: {Fd: -1}, onStderr: {Fd: -1}}
+	fds := [sources]unix.PollFd{onChild: {Fd: int32(children)}, onControl: {Fd: int32(control)}, onOOM: {Fd: int32(oomEvent)}, onListener: {Fd: -1}, onStdout: {Fd: -1}, onStderr: {Fd: -1}}
 	var timeout *unix.Timespec
 	if keep != nil {
 		fds[onListener].Fd = int32(keep.listener)

@@ -39,7 +39,7 @@ const Version = 1
 const (
 	MaxSetup = 16 << 20 // what sandbox-init reads
 	MaxReply = 4 << 10  // what the hypervisor reads
-	MaxFiles = 6
+	MaxFiles = 7
 )
 
 var (

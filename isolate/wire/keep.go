@@ -6,6 +6,10 @@ import "bytes"
 type Exited struct {
 	Status uint32 // a wait status (wait(2))
 	Time   int64  // of the real-time clock, in nanoseconds since 1970
+
+	// OOM tells that all was ended since the OOM event had come. It is sent only then,
+	// so that a hypervisor which does not know of it understands every other end.
+	OOM bool
 }
 
 // Append encodes x at the end of b.
@@ -13,6 +17,9 @@ func (x *Exited) Append(b []byte) []byte {
 	e := encoder{b}
 	e.num(uint64(x.Status))
 	e.num(uint64(x.Time))
+	if x.OOM {
+		e.flag(true)
+	}
 	return e.b
 }
 
@@ -24,6 +31,7 @@ func (x *Exited) Decode(b []byte) error {
 		return ErrMalformed
 	}
 	x.Status, x.Time = uint32(status), int64(d.num())
+	x.OOM = len(d.b) > 0 && d.flag()
 	return d.end()
 }
 

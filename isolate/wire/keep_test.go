@@ -6,10 +6,16 @@ import (
 )
 
 func TestExitedRoundTrip(t *testing.T) {
-	want := Exited{Status: 1<<32 - 1, Time: -5}
 	var got Exited
-	if err := got.Decode(want.Append(nil)); err != nil || got != want {
-		t.Errorf("got %+v %v, want %+v", got, err, want)
+	for _, want := range []Exited{{Status: 1<<32 - 1, Time: -5}, {Status: 9, Time: 1, OOM: true}, {Time: 1}} {
+		if err := got.Decode(want.Append(nil)); err != nil || got != want {
+			t.Errorf("got %+v %v, want %+v", got, err, want)
+		}
+	}
+	for _, bad := range [][]byte{{1, 2, 0, 0}, {1, 2, 2}, {1, 2, 0x80}} {
+		if err := got.Decode(bad); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%v: %v", bad, err)
+		}
 	}
 	if err := got.Decode([]byte{1}); !errors.Is(err, ErrMalformed) {
 		t.Errorf("cut: %v", err)

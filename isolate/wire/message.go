@@ -19,6 +19,7 @@ type Setup struct {
 	Env        []string
 	Dir        string
 	Keep       Keep
+	OOMEvent   bool // the last of the files that come along is an eventfd: when it is written to, all is to end
 }
 
 // Keep makes the sandbox outlive its hypervisor. The files that come with the
@@ -67,6 +68,7 @@ func (s *Setup) Append(b []byte) []byte {
 	e.flag(s.Keep.On)
 	e.num(s.Keep.Segment)
 	e.num(s.Keep.Rate)
+	e.flag(s.OOMEvent)
 	return e.b
 }
 
@@ -95,6 +97,7 @@ func (s *Setup) Decode(b []byte) error {
 	s.Env = d.strs()
 	s.Dir = d.str()
 	s.Keep = Keep{On: d.flag(), Segment: d.num(), Rate: d.num()}
+	s.OOMEvent = d.flag()
 	return d.end()
 }
 

@@ -15,7 +15,7 @@ func fullSetup() Setup {
 		UserLimits: []string{"max_user_namespaces=0"}, Profile: "gilliam",
 		Rlimits: []Rlimit{{7, 1024, 1 << 40}, {4, 0, 0}}, Umask: 0o22, Caps: 1 << 40, Scoped: true, Filter: []byte{1, 2, 3, 0, 255},
 		UID: 1000, GID: 1001, Args: []string{"/bin/sh", "", "a b"}, Env: []string{"A=b"}, Dir: "/app",
-		Keep: Keep{On: true, Segment: 1 << 40, Rate: 7},
+		Keep: Keep{On: true, Segment: 1 << 40, Rate: 7}, OOMEvent: true,
 	}
 }
 
