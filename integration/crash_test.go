@@ -88,7 +88,8 @@ func TestCrashMatrix(t *testing.T) {
 	})
 	lives := proc.Request{
 		App: "crash", Name: "lives", Image: images + "app.tar.gz",
-		Command:     proc.Shell("trap 'exit 0' TERM; echo start; while :; do read -t 1 <> <(:); done"),
+		Command:     proc.Shell("trap 'exit 0' TERM; touch /data/x || exit; echo start; while :; do read -t 1 <> <(:); done"),
+		Mounts:      []proc.Mount{volume("crash", "/data")},
 		Supervision: proc.Supervision{Health: &proc.Health{Exec: []string{"true"}, Interval: 0.05}},
 	}
 	// Its image is a second one, for which the cache has no room beside the first.
@@ -118,6 +119,7 @@ func TestCrashMatrix(t *testing.T) {
 			d.env = nil
 			d.start()
 			fmt.Fprintf(&table, "%-28s %-6s %s\n", point, c.request.Name, c.aftermath())
+			c.noVolume()
 			c.toldAll()
 			d.stop()
 			if _, err := os.Stat(runDir); !os.IsNotExist(err) {
@@ -181,12 +183,27 @@ func (c *crash) journey() {
 	c.deleting = true
 	if a := c.do(http.MethodDelete, "/v1/procs/"+c.id, nil); a.err != nil {
 		c.awaitDeath()
+		return
+	}
+	if a := c.do(http.MethodDelete, "/v1/volumes/crash", nil); a.err != nil {
+		c.awaitDeath()
 	}
 }
 
 func (c *crash) awaitDeath() {
 	c.t.Helper()
 	soon(c.t, c.exited, "the daemon's end")
+}
+
+// noVolume removes the volume, whole or not there as it must be.
+func (c *crash) noVolume() {
+	c.t.Helper()
+	if a := c.do(http.MethodDelete, "/v1/volumes/crash", nil); a.status != http.StatusNoContent && a.status != http.StatusNotFound {
+		c.t.Errorf("the volume: %s", a)
+	}
+	if left, err := os.ReadDir(filepath.Join(c.stateDir, "volumes")); err != nil || len(left) > 0 {
+		c.t.Errorf("left of the volume: %v %v", left, err)
+	}
 }
 
 // arrived tells whether the proc is where it stays.

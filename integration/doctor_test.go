@@ -32,14 +32,14 @@ func TestDoctor(t *testing.T) {
 	}
 
 	lost := uuid.NewString() // its record is gone
-	for _, dir := range []string{"layers/" + lost, "procs/.trash-" + lost} {
+	for _, dir := range []string{"layers/" + lost, "procs/.trash-" + lost, "volumes/.trash-" + lost} {
 		must(t, os.Mkdir(filepath.Join(d.stateDir, dir), 0o700))
 	}
 	for _, file := range []string{"ids/4711", "ports/4711"} {
 		must(t, os.WriteFile(filepath.Join(runDir, file), []byte(lost+" "+d.stateDir+"\n"), 0o600))
 	}
 	orphan := orphanOf(t, d, p)
-	want := []string{"folder " + lost, "ids 4711 " + lost, "layer " + lost, "port 4711 " + lost, "sandbox " + orphan}
+	want := []string{"folder " + lost, "ids 4711 " + lost, "layer " + lost, "port 4711 " + lost, "sandbox " + orphan, "volume .trash-" + lost}
 	r := d.cli(t, "doctor")
 	for _, leak := range want {
 		if !strings.Contains(r.stdout, "leak    "+leak) {

@@ -96,7 +96,7 @@ func TestOtherUsers(t *testing.T) {
 	d.start()
 	p := d.run(proc.Request{Command: proc.Shell("echo secret")})
 
-	for _, dir := range []string{"", "procs", "layers", "cache", "procs/" + p.ID} {
+	for _, dir := range []string{"", "procs", "layers", "cache", "volumes", "procs/" + p.ID} {
 		hasMode(t, filepath.Join(d.stateDir, dir), 0o700, 0)
 	}
 	for _, f := range []string{"token", "lock", "procs/" + p.ID + "/proc.json", "procs/" + p.ID + "/log.1", "procs/" + p.ID + "/sandbox.json"} {

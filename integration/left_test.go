@@ -38,7 +38,7 @@ func (d *daemon) nothingLeft() {
 func (d *daemon) noFolders() {
 	d.tb.Helper()
 	for pattern, what := range map[string]string{
-		"layers/*": "layer", "layers/.[a-z]*": "layer", "cache/.fetch-*": "half an image", "procs/.trash-*": "removed proc",
+		"layers/*": "layer", "layers/.[a-z]*": "layer", "cache/.fetch-*": "half an image", "volumes/.*": "half a volume", "procs/.trash-*": "removed proc",
 	} {
 		left, err := filepath.Glob(filepath.Join(d.stateDir, pattern))
 		if err != nil {

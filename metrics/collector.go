@@ -46,6 +46,7 @@ var (
 	droppedDesc   = desc("gilliam_log_dropped_lines_total", "Lines of the apps' output that were not kept, by what did not take them.", "sink")
 	fetchesDesc   = desc("gilliam_image_fetches_total", "Image fetches, by outcome: hit needed no transfer.", "outcome")
 	fetchedDesc   = desc("gilliam_image_fetched_bytes_total", "Bytes of images received, compressed.")
+	volumesDesc   = desc("gilliam_volumes", "Volumes that there are.")
 	errorsDesc    = desc("gilliam_usage_errors_total", "Times that the usage of a running proc could not be read for a scrape.")
 
 	cpuDesc    = desc("gilliam_proc_cpu_seconds_total", "CPU time that a running proc has used.", "id", "app", "name")
@@ -79,7 +80,7 @@ func newCollector(procs Procs, images Images, countPanic func(where string)) *co
 // Describe tells every metric there can be.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{procsDesc, launchesDesc, restartsDesc, leakedDesc, callbacksDesc, pendingDesc, deadDesc, oldestDesc, unwrittenDesc,
-		droppedDesc, fetchesDesc, fetchedDesc, errorsDesc,
+		droppedDesc, fetchesDesc, fetchedDesc, volumesDesc, errorsDesc,
 		cpuDesc, memoryDesc, limitDesc, pidsDesc, diskDesc, diskLimitDesc, inodesDesc, inodesLimitDesc,
 		sizeDesc, freeDesc, reserveDesc, refusedDesc} {
 		ch <- d
@@ -120,6 +121,7 @@ func (c *collector) collect(ch chan<- prometheus.Metric) {
 	images := c.images.Counts()
 	outcomes(ch, fetchesDesc, map[string]uint64{"hit": images.Hits, "fetched": images.Fetched, "failed": images.Failed})
 	ch <- counter(fetchedDesc, float64(images.Bytes))
+	ch <- gauge(volumesDesc, float64(counts.Volumes))
 	ch <- counter(errorsDesc, float64(c.errors.Load()))
 }
 

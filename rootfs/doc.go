@@ -13,6 +13,9 @@
 //	layer, err := ls.CreateImage(id, isolate.Limits{Disk: 1 << 30})
 //	defer ls.Remove(id)
 //
+//	vs, err := rootfs.OpenVolumes(rootfs.VolumesConfig{Dir: state + "/volumes", Max: 100})
+//	v, err := vs.Take("blog", user) // vs.Path(v.Name) goes writable to where the proc wants it
+//
 // A template is prepared once, sealed, and never written to again: what is made
 // later under its name is another version, which procs that run do not see. Its
 // version is named by the hash of its tree, so that anybody can tell at any time

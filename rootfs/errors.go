@@ -7,12 +7,14 @@ import "errors"
 var (
 	// ErrInvalid is a name, a reference or a tree that is wrong in itself.
 	ErrInvalid = errors.New("invalid")
-	// ErrNotExist is a template or an image that is not there.
+	// ErrNotExist is a template, an image or a volume that is not there.
 	ErrNotExist = errors.New("does not exist")
-	// ErrExist is a template or a layer that is already there.
+	// ErrExist is a template, a layer or a volume that is already there.
 	ErrExist = errors.New("already exists")
 	// ErrInUse is a template that a proc has need of.
 	ErrInUse = errors.New("in use")
+	// ErrFull is one more than there may be of something.
+	ErrFull = errors.New("too many")
 	// ErrForbidden is an address that the policy does not let us connect to.
 	ErrForbidden = errors.New("forbidden address")
 )

@@ -8,6 +8,7 @@ import (
 var (
 	templateName    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 	templateVersion = regexp.MustCompile(`^[0-9a-f]{16}$`)
+	volumeName      = templateName
 	layerID         = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
 	userName        = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
 )

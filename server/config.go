@@ -31,6 +31,11 @@ type Procs interface {
 	Drain(ctx context.Context) error
 	Undrain()
 
+	Volumes() ([]proc.Volume, error)
+	Volume(name string) (proc.Volume, error)
+	CreateVolume(name string) (proc.Volume, error)
+	RemoveVolume(name string) error
+
 	Callbacks() []proc.Callback
 	RetryCallback(id string) (proc.Callback, error)
 	RemoveCallback(id string) error

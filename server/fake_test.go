@@ -31,6 +31,7 @@ type fakeProcs struct {
 	drain func(context.Context) error // nil: done at once
 
 	callbacks []proc.Callback
+	volumes   []proc.Volume
 	secret    proc.Secret // of the last proc made
 }
 

@@ -31,6 +31,7 @@ type fakeProcs struct {
 	made     chan string // gets the id of each proc, when not nil
 
 	callbacks []proc.Callback
+	volumes   []proc.Volume
 }
 
 type fakeProc struct {

@@ -27,6 +27,7 @@ type runConfig struct {
 	caps    []string
 	env     []envVar
 	envFile []string
+	mounts  []proc.Mount
 	limits  proc.Limits
 	network string
 	care    proc.Supervision
@@ -55,6 +56,8 @@ The status is 125 when the proc could not be made or was never executed.`,
   sudo hypervisor run --shell 'env | sort; id'
   sudo hypervisor run --app blog --name web.1 --image https://example.com/blog.tar.gz \
       --env DEBUG=1 --memory 512M --detach --shell './run --port $PORT'
+  sudo hypervisor run --mount type=volume,source=blog,target=/data --mount type=tmpfs,target=/scratch,size=64M \
+      --shell 'date >>/data/log; cat /data/log; df /scratch'
   sudo hypervisor run --detach --wait-listening --boot-timeout 30s --shell 'exec python3 -m http.server $PORT'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req, err := cfg.request(args)
@@ -77,6 +80,7 @@ The status is 125 when the proc could not be made or was never executed.`,
 	f.StringVar(&cfg.shell, "shell", "", "a `LINE` for the shell, in place of COMMAND")
 	f.StringVar(&cfg.user, "user", "", "`USER`: root, of its own user namespace, where the daemon allows it (default the template's)")
 	addList(f, &cfg.caps, "cap", "CAP", "capability to have, as CAP_CHOWN, where the daemon allows it; repeatable", isolate.ParseCapability)
+	addWhole(f, &cfg.mounts, "mount", mountKind, "what to mount: a volume by its name, a bind of a path on the daemon's host with readonly, or a tmpfs with size=SIZE and exec if wanted; repeatable", parseMount)
 	addWhole(f, &cfg.env, "env", "KEY=VALUE", "variable of the app's environment; repeatable", parseEnv)
 	f.StringArrayVar(&cfg.envFile, "env-file", nil, "`FILE` of KEY=VALUE lines; repeatable; --env wins")
 	f.StringVar(&cfg.template, "template", "", "`NAME` of the template to run on (default \"default\")")
@@ -132,7 +136,7 @@ func (c *runConfig) supervision() (proc.Supervision, error) {
 func (c *runConfig) request(args []string) (proc.Request, error) {
 	req := proc.Request{
 		App: c.app, Name: c.name, Image: c.image, ImageDigest: c.digest, Template: c.template, Network: isolate.Network(c.network),
-		Limits: c.limits, User: c.user, Capabilities: c.caps,
+		Limits: c.limits, User: c.user, Capabilities: c.caps, Mounts: c.mounts,
 		Callback: c.callback,
 	}
 	switch {

@@ -60,6 +60,14 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	if err != nil {
 		return nil, err
 	}
+	binds, err := rootfs.OpenBindDirs(cfg.bindDirs, []string{cfg.stateDir, cfg.runDir, cfg.socket})
+	if err != nil {
+		return nil, fmt.Errorf("--allow-bind: %w", err)
+	}
+	volumes, err := rootfs.OpenVolumes(rootfs.VolumesConfig{Dir: filepath.Join(cfg.stateDir, "volumes"), Max: cfg.maxVolumes})
+	if err != nil {
+		return nil, err
+	}
 	layers, err := rootfs.OpenLayers(filepath.Join(cfg.stateDir, "layers"))
 	if err != nil {
 		return nil, err
@@ -77,7 +85,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	callbacks.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	procs, err := proc.Open(proc.Config{
 		StateDir: cfg.stateDir, RunDir: cfg.runDir,
-		Templates: templates, Images: images, Layers: layers, Engine: engine,
+		Templates: templates, Images: images, Layers: layers, Engine: engine, Volumes: volumes, BindDirs: binds,
 		Policy: cfg.policy, BasePort: cfg.basePort, MaxProcs: cfg.maxProcs, LogSink: cfg.logSink, Grace: cfg.grace, Reserve: cfg.reserve, KeepEnded: cfg.keepEnded,
 		StopOnExit: cfg.stopOnExit, Restarts: cfg.restarts, LogSegment: cfg.logSize, LogRate: cfg.logRate,
 		Client: callbacks, CallbackSecrets: secrets, CallbackGiveUp: cfg.callbackGiveUp, CallbackBackoff: cfg.callbackBackoff,

@@ -22,8 +22,9 @@ type Leak struct {
 }
 
 // LeakKinds are what can be left behind: a sandbox with its cgroup and processes,
-// a writable layer, a leased port, a leased range of ids, a removed proc's folder.
-var LeakKinds = []string{"sandbox", "layer", "port", "ids", "folder"}
+// a writable layer, a leased port, a leased range of ids, a removed proc's folder,
+// a volume half made or half removed.
+var LeakKinds = []string{"sandbox", "layer", "port", "ids", "folder", "volume"}
 
 // auditEvery is how often the ledger is compared with the machine.
 const auditEvery = time.Minute
@@ -88,6 +89,13 @@ func (m *Manager) findLeaks() ([]Leak, error) {
 			leaks = append(leaks, Leak{Kind: "folder", Name: id})
 		}
 	}
+	volumes, err := m.cfg.Volumes.Leftovers()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range volumes {
+		leaks = append(leaks, Leak{Kind: "volume", Name: name})
+	}
 	for kind, pool := range m.pools() {
 		held, err := pool.Held()
 		if err != nil {
@@ -136,6 +144,8 @@ func (m *Manager) mend(l Leak) error {
 		return m.cfg.Layers.Remove(l.Name)
 	case "folder":
 		return os.RemoveAll(filepath.Join(m.procsDir(), trashPrefix+l.Name))
+	case "volume":
+		return m.cfg.Volumes.RemoveLeftover(l.Name)
 	}
 	pool, ok := m.pools()[l.Kind]
 	var n int

@@ -24,6 +24,10 @@ type Config struct {
 	Layers    *rootfs.Layers
 	Engine    *isolate.Engine
 
+	// Volumes and BindDirs are what mounts of procs may show.
+	Volumes  *rootfs.Volumes
+	BindDirs *rootfs.BindDirs
+
 	// Policy is what requests may ask for beyond the defaults. The zero Policy
 	// allows nothing of it.
 	Policy isolate.Policy

@@ -273,7 +273,7 @@ func (i *instance) provision() (isolate.Spec, error) {
 	i.phase("layer", start)
 	spec := specOf(i.m.cfg.StateDir, r.Proc, template, ids, layer)
 	spec.Binds = i.m.binds(r.Proc, image.Dir)
-	return spec, nil
+	return spec, i.m.provideMounts(&spec, r.Proc.Mounts)
 }
 
 const hostsName = "hosts"

@@ -49,6 +49,8 @@ type Manager struct {
 	ending    chan struct{} // closed when Close begins
 	endingNow sync.Once
 
+	arriving sync.RWMutex // held to read while a proc comes; before mu
+
 	mu       sync.Mutex
 	procs    map[string]*instance
 	coming   map[string]bool // procs that are being made
@@ -65,6 +67,7 @@ type Counts struct {
 	Leaked     map[string]int    // what the last audit found, by kind; no total
 	Refused    uint64            // requests for a new proc, for want of disk
 	LogDropped map[string]uint64 // lines of output, by what did not take them: "syslog"
+	Volumes    int               // that there are; no total
 }
 
 // Open takes over a state folder. Procs that have not ended are what the
@@ -233,7 +236,7 @@ func (m *Manager) check(r Request) error {
 			return &FieldError{"image_digest", "must be empty when there is no image"}
 		}
 	}
-	return nil
+	return m.checkSources(r.Mounts)
 }
 
 // begin records the proc on disk, then shows it, then starts its life. It
@@ -253,6 +256,8 @@ func (m *Manager) begin(r Request) (Proc, error) {
 	p := newProc(r, uuid.NewString())
 	p.Config = mergeConfig(r.Config, 0, m.host)
 	i := m.instanceOf(record{Proc: p, CallbackSecret: r.CallbackSecret})
+	m.arriving.RLock()
+	defer m.arriving.RUnlock()
 	m.mu.Lock()
 	m.coming[p.ID] = true
 	m.mu.Unlock()
@@ -303,7 +308,8 @@ func newProc(r Request, id string) Proc {
 		ID: id, App: r.App, Name: r.Name, Image: r.Image, ImageDigest: r.ImageDigest, Command: r.Command,
 		Callback: r.Callback, Template: r.Template, Network: r.Network, Limits: r.Limits,
 		Supervision: r.Supervision, User: r.User, Capabilities: slices.Clone(r.Capabilities), Seccomp: r.Seccomp,
-		State: Init, Seq: 1, Created: time.Now().UTC(),
+		Mounts: slices.Clone(r.Mounts),
+		State:  Init, Seq: 1, Created: time.Now().UTC(),
 	}
 	p.Changed = p.Created
 	if p.User == rootUser && len(p.Capabilities) == 0 {
@@ -435,9 +441,14 @@ func (m *Manager) isLeaving() bool { return m.life.Err() != nil }
 
 // Counts returns the totals so far.
 func (m *Manager) Counts() Counts {
+	volumes, err := m.cfg.Volumes.Count()
+	if err != nil {
+		m.log.Error("count volumes", "err", err)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.counts
+	c.Volumes = volumes
 	c.Launches = maps.Clone(c.Launches)
 	c.LogDropped = maps.Clone(c.LogDropped)
 	c.Leaked = maps.Clone(m.leaked)

@@ -43,6 +43,9 @@ func (m *Manager) Plan(ctx context.Context, r Request) (isolate.Plan, error) {
 		image = filepath.Join(m.cfg.StateDir, "cache", url.PathEscape(rootfs.Redact(p.Image)))
 	}
 	spec.Binds = m.binds(p, image)
+	if err := m.mount(&spec, p.Mounts); err != nil {
+		return isolate.Plan{}, err
+	}
 	return isolate.NewPlan(spec, m.cfg.Engine.Host())
 }
 

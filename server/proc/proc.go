@@ -29,6 +29,7 @@ type Request struct {
 	Template       string          `json:"template,omitempty"` // empty means "default"
 	Network        isolate.Network `json:"network,omitempty"`  // empty means "host", as the original
 	Limits         Limits          `json:"limits,omitzero"`
+	Mounts         []Mount         `json:"mounts,omitempty"`
 	Supervision
 
 	// What follows needs the operator's policy.
@@ -111,6 +112,7 @@ type Proc struct {
 	Template string            `json:"template"`
 	Network  isolate.Network   `json:"network"`
 	Limits   Limits            `json:"limits"`
+	Mounts   []Mount           `json:"mounts,omitempty"`
 	Port     int               `json:"port"` // 0 until one is taken from the pool
 	Supervision
 

@@ -17,6 +17,30 @@ func good() Request {
 	return Request{App: "blog", Name: "web.1", Command: Shell("./run"), Config: map[string]string{"A": "b"}}
 }
 
+func volume(target string) Mount { return Mount{Type: "volume", Source: "data", Target: target} }
+
+// Nothing is mounted where it would hide, or lead to, what is not the proc's.
+func TestMountTargets(t *testing.T) {
+	for _, target := range []string{
+		"", "/", "data", "./data", "/a/../b", "/a/", "//a", "/a\x00", "/a\n", "/proc", "/proc/1", "/sys/fs/cgroup", "/dev", "/dev/shm", "/dev/shm/x",
+		"/etc", "/etc/hosts", "/etc/resolv.conf", "/etc/hosts/x", "/" + strings.Repeat("a", 1024),
+	} {
+		r := good()
+		r.Mounts = []Mount{volume(target)}
+		var field *FieldError
+		if err := r.check(); !errors.As(err, &field) || field.Field != "mounts[0].target" {
+			t.Errorf("%q: %v", target, err)
+		}
+	}
+	for _, target := range []string{"/data", "/app", "/app/data", "/tmp", "/tmp/x", "/var/lib/x", "/procs", "/etc/hosts.d", "/etc/ssl/certs", "/devices", "/a b", "/ä"} {
+		r := good()
+		r.Mounts = []Mount{volume(target), {Type: "tmpfs", Target: "/other"}, {Type: "bind", Source: "/srv", Target: "/third", ReadOnly: true}}
+		if err := r.check(); err != nil {
+			t.Errorf("%q: %v", target, err)
+		}
+	}
+}
+
 func TestRequestChecks(t *testing.T) {
 	if err := good().check(); err != nil {
 		t.Fatal(err)
@@ -53,6 +77,30 @@ func TestRequestChecks(t *testing.T) {
 		{"callback_secret", func(r *Request) { r.CallbackSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" }}, // nothing to sign
 		{"callback_secret", func(r *Request) { r.Callback, r.CallbackSecret = "http://h/", "password" }},
 		{"network", func(r *Request) { r.Network = "bridge" }},
+		{"mounts", func(r *Request) { r.Mounts = slices.Repeat([]Mount{{Type: "tmpfs", Target: "/x"}}, 33) }},
+		{"mounts[1].type", func(r *Request) { r.Mounts = []Mount{volume("/a"), {Source: "data", Target: "/b"}} }},
+		{"mounts[0].type", func(r *Request) { r.Mounts = []Mount{{Type: "overlay", Target: "/b"}} }},
+		{"mounts[0].source", func(r *Request) { r.Mounts = []Mount{{Type: "volume", Target: "/data"}} }},
+		{"mounts[0].source", func(r *Request) { r.Mounts = []Mount{{Type: "volume", Source: "../x", Target: "/data"}} }},
+		{"mounts[0].source", func(r *Request) { r.Mounts = []Mount{{Type: "volume", Source: "/srv", Target: "/data"}} }},
+		{"mounts[0].size", func(r *Request) { r.Mounts = []Mount{{Type: "volume", Source: "data", Target: "/data", Size: 1}} }},
+		{"mounts[0].exec", func(r *Request) { r.Mounts = []Mount{{Type: "volume", Source: "data", Target: "/data", Exec: true}} }},
+		{"mounts[0].readonly", func(r *Request) { r.Mounts = []Mount{{Type: "bind", Source: "/srv", Target: "/data"}} }},
+		{"mounts[0].size", func(r *Request) {
+			r.Mounts = []Mount{{Type: "bind", Source: "/srv", Target: "/data", ReadOnly: true, Size: 1 << 20}}
+		}},
+		{"mounts[0].source", func(r *Request) { r.Mounts = []Mount{{Type: "tmpfs", Source: "x", Target: "/x"}} }},
+		{"mounts[0].readonly", func(r *Request) { r.Mounts = []Mount{{Type: "tmpfs", Target: "/x", ReadOnly: true}} }},
+		{"mounts[0].size", func(r *Request) { r.Mounts = []Mount{{Type: "tmpfs", Target: "/x", Size: -1}} }},
+		{"mounts[0].size", func(r *Request) { r.Mounts = []Mount{{Type: "tmpfs", Target: "/x", Size: 4096}} }},
+		{"mounts[0].size", func(r *Request) { r.Mounts = []Mount{{Type: "tmpfs", Target: "/x", Size: 1<<30 + 1}} }},
+		{"mounts[0].size", func(r *Request) {
+			r.Mounts, r.Limits.Memory = []Mount{{Type: "tmpfs", Target: "/x", Size: 33 << 20}}, 32<<20
+		}},
+		{"mounts[0].target", func(r *Request) { r.Mounts, r.Image = []Mount{volume("/app")}, "https://example.com/a.tar.gz" }},
+		{"mounts[1].target", func(r *Request) { r.Mounts = []Mount{volume("/a"), volume("/a")} }},
+		{"mounts[1].target", func(r *Request) { r.Mounts = []Mount{volume("/a"), volume("/a/b")} }},
+		{"mounts[1].target", func(r *Request) { r.Mounts = []Mount{volume("/a/b"), volume("/a")} }},
 		{"limits.memory", func(r *Request) { r.Limits.Memory = -1 }},
 		{"limits.memory", func(r *Request) { r.Limits.Memory = 1 }},
 		{"limits.memory", func(r *Request) { r.Limits.Memory = math.MaxInt64 }},

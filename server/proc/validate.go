@@ -43,7 +43,10 @@ func (r Request) check() error {
 	if err := r.Supervision.check(); err != nil {
 		return err
 	}
-	return fieldError(r.Limits.Check())
+	if err := fieldError(r.Limits.Check()); err != nil {
+		return err
+	}
+	return r.checkMounts()
 }
 
 func (r Request) checkNames() error {

@@ -1,0 +1,282 @@
+package rootfs
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/isolate/failpoint"
+)
+
+// The folder of volumes, as it is on disk:
+//
+//	<name>/volume.json  what is known of the volume
+//	<name>/data/        what sandboxes see, and write
+//	.new-<name>/        one being made
+//	.trash-…/           one being removed
+//
+// Each folder above data is open to root alone: nobody else on the host reaches
+// what a tenant has put there.
+const (
+	volumeRecord = "volume.json"
+	volumeData   = "data"
+)
+
+// VolumesConfig says where volumes are kept.
+type VolumesConfig struct {
+	// Dir is made when missing, mode 0700. Required.
+	Dir string
+
+	// Max is how many volumes there may be. Zero means that none can be made.
+	Max int
+}
+
+// A Volume is a folder that outlives the procs that write to it.
+type Volume struct {
+	Name    string    `json:"name"`
+	Created time.Time `json:"created"`
+
+	// Owner is the user of the proc that was the first to have it, in ids of its
+	// sandbox, as they are on the disk. Nil means that none has had it yet.
+	Owner *isolate.User `json:"owner,omitempty"`
+
+	// Damage says why nothing is known of it but its name. What is in it is there
+	// still. Empty: nothing is wrong.
+	Damage string `json:"damage,omitempty"`
+}
+
+// Volumes makes, finds and removes volumes. Its methods may be called at once by
+// many. Of what is in a volume it opens nothing but to remove it.
+type Volumes struct {
+	cfg  VolumesConfig
+	fd   *os.File // Dir, open as long as the hypervisor runs
+	root *os.Root // the same
+
+	mu   sync.Mutex
+	busy map[string]bool // names in Dir that are being made or removed
+}
+
+// OpenVolumes opens the folder of volumes. What a hypervisor before us had begun to
+// make or to remove is removed; no other may use the same folder.
+func OpenVolumes(cfg VolumesConfig) (*Volumes, error) {
+	if !filepath.IsAbs(cfg.Dir) {
+		return nil, invalid("folder of volumes %s: must be an absolute path", quote(cfg.Dir))
+	}
+	cfg.Dir = filepath.Clean(cfg.Dir)
+	if err := makePrivate(cfg.Dir); err != nil {
+		return nil, err
+	}
+	fd, err := os.Open(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(cfg.Dir)
+	if err != nil {
+		return nil, errors.Join(err, fd.Close())
+	}
+	v := &Volumes{cfg: cfg, fd: fd, root: root, busy: make(map[string]bool)}
+	left, err := v.Leftovers()
+	for _, name := range left {
+		// One that cannot be removed now is no reason not to start: it is a
+		// leftover until it can.
+		_ = v.RemoveLeftover(name)
+	}
+	return v, err
+}
+
+// CheckVolume tells whether name can be a volume's.
+func CheckVolume(name string) error {
+	if !volumeName.MatchString(name) {
+		return invalid("must be 1 to 63 characters of a-z, 0-9, '.', '_' and '-', and start with a letter or a digit")
+	}
+	return nil
+}
+
+// Path is what is shown of a volume of that name.
+func (v *Volumes) Path(name string) string { return filepath.Join(v.cfg.Dir, name, volumeData) }
+
+// List is every volume, by name.
+func (v *Volumes) List() ([]Volume, error) {
+	names, err := v.names()
+	if err != nil {
+		return nil, err
+	}
+	list := []Volume{}
+	for _, name := range names {
+		vol, err := v.Get(name)
+		if errors.Is(err, ErrNotExist) { // it has just been removed
+			continue
+		}
+		if err != nil {
+			vol = Volume{Name: name, Damage: err.Error()}
+		}
+		list = append(list, vol)
+	}
+	return list, nil
+}
+
+// Count is how many volumes there are.
+func (v *Volumes) Count() (int, error) {
+	names, err := v.names()
+	return len(names), err
+}
+
+// names are those of all volumes, in order.
+func (v *Volumes) names() ([]string, error) {
+	names, err := v.entries()
+	names = slices.DeleteFunc(names, func(name string) bool { return !volumeName.MatchString(name) })
+	slices.Sort(names)
+	return names, err
+}
+
+// entries is all that is in the folder. It opens it anew: a shared position would
+// be in the way of another caller.
+func (v *Volumes) entries() ([]string, error) {
+	d, err := v.root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
+}
+
+// Room tells why a proc cannot have a volume of that name: one is missing, and there
+// are as many as there may be.
+func (v *Volumes) Room(name string) error {
+	_, err := v.Get(name)
+	if !errors.Is(err, ErrNotExist) {
+		return err
+	}
+	return v.room(name)
+}
+
+func (v *Volumes) room(name string) error {
+	n, err := v.Count()
+	if err == nil && n >= v.cfg.Max {
+		err = &kindError{ErrFull, fmt.Sprintf("volume %s cannot be made: there are %d, and the operator allows %d (--max-volumes)", name, n, v.cfg.Max)}
+	}
+	return err
+}
+
+// Create makes an empty volume. It is an [ErrExist] where there is one of that name,
+// and an [ErrFull] where there are too many.
+func (v *Volumes) Create(name string) (Volume, error) {
+	if err := CheckVolume(name); err != nil {
+		return Volume{}, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.create(name)
+}
+
+// Take gives a volume to a proc whose sandbox runs as user. It makes it when it is
+// missing, and gives its folder to the user when no other has had it.
+func (v *Volumes) Take(name string, user isolate.User) (Volume, error) {
+	if err := CheckVolume(name); err != nil {
+		return Volume{}, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	vol, err := v.Get(name)
+	if errors.Is(err, ErrNotExist) {
+		vol, err = v.create(name)
+	}
+	if err != nil || vol.Owner != nil {
+		return vol, err
+	}
+	vol.Owner = &user
+	if err := v.own(vol); err != nil {
+		return Volume{}, fmt.Errorf("volume %s: %w", name, err)
+	}
+	return vol, nil
+}
+
+// create makes a volume beside the others and renames it into place. When it fails
+// it leaves nothing. Callers hold v.mu.
+func (v *Volumes) create(name string) (_ Volume, err error) {
+	if _, err := v.root.Lstat(name); err == nil {
+		return Volume{}, &kindError{ErrExist, fmt.Sprintf("volume %s already exists", name)}
+	}
+	if err := v.room(name); err != nil {
+		return Volume{}, err
+	}
+	vol := Volume{Name: name, Created: time.Now().UTC()}
+	tmp := newPrefix + name
+	v.busy[tmp] = true
+	defer delete(v.busy, tmp)
+	if err := errors.Join(discard(v.fd, tmp), v.root.Mkdir(tmp, 0o700)); err != nil {
+		return Volume{}, fmt.Errorf("volume %s: %w", name, err)
+	}
+	failpoint.Hit("rootfs.volume.begun")
+	if err := v.fill(tmp, vol); err != nil {
+		return Volume{}, errors.Join(fmt.Errorf("volume %s: %w", name, err), discard(v.fd, tmp))
+	}
+	if err := renameNew(filepath.Join(v.cfg.Dir, tmp), filepath.Join(v.cfg.Dir, name)); err != nil {
+		return Volume{}, errors.Join(fmt.Errorf("volume %s: %w", name, err), discard(v.fd, tmp))
+	}
+	failpoint.Hit("rootfs.volume.made")
+	return vol, v.fd.Sync()
+}
+
+// Remove removes a volume, which no sandbox may have mounted. It is gone for good,
+// another of its name can be made, and its files are removed by the function that it
+// returns. The error is an [ErrNotExist] when there is none.
+func (v *Volumes) Remove(name string) (empty func() error, err error) {
+	if err := CheckVolume(name); err != nil {
+		return nil, noVolume(name)
+	}
+	trash := trashPrefix + name + "-" + rand.Text()
+	v.mu.Lock()
+	if err = v.root.Rename(name, trash); err == nil {
+		v.busy[trash] = true
+	}
+	v.mu.Unlock()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, noVolume(name)
+	case err != nil:
+		return nil, fmt.Errorf("remove volume %s: %w", name, err)
+	}
+	failpoint.Hit("rootfs.volume.trashed")
+	return func() error {
+		if err := errors.Join(v.fd.Sync(), v.RemoveLeftover(trash)); err != nil {
+			return fmt.Errorf("remove volume %s: %w", name, err)
+		}
+		failpoint.Hit("rootfs.volume.removed")
+		return nil
+	}, nil
+}
+
+// Leftovers are the names of what somebody has begun to make or to remove and does
+// not go on with.
+func (v *Volumes) Leftovers() ([]string, error) {
+	v.mu.Lock() // nothing comes or goes meanwhile
+	defer v.mu.Unlock()
+	names, err := v.entries()
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return v.busy[name] || !strings.HasPrefix(name, newPrefix) && !strings.HasPrefix(name, trashPrefix)
+	})
+	slices.Sort(names)
+	return names, err
+}
+
+// RemoveLeftover removes one of them.
+func (v *Volumes) RemoveLeftover(name string) error {
+	if !strings.HasPrefix(name, newPrefix) && !strings.HasPrefix(name, trashPrefix) || strings.Contains(name, "/") {
+		return &fs.PathError{Op: "remove", Path: name, Err: syscall.EINVAL}
+	}
+	err := discard(v.fd, name)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.busy, name)
+	return err
+}
