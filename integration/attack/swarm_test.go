@@ -138,6 +138,7 @@ func kill(t *testing.T, b *box) {
 func TestStubborn(t *testing.T) {
 	testbed.Leaves(t)
 	e := testbed.Engine(t)
+	t.Logf("cgroup %s", e.Host().Cgroup)
 	swarm := func(args ...string) isolate.Spec {
 		s := spec(t, args...)
 		s.Limits.Pids = 1024 // on a busy machine the dead wait to be collected, and the probe needs threads
