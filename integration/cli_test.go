@@ -139,7 +139,7 @@ func TestCommands(t *testing.T) {
 	if got := jsonOf[server.TemplateList](t, d.cli(t, "template", "ls", "--json")); len(got.Templates) != 1 || got.Templates[0].User != "gilliam" {
 		t.Errorf("template ls --json: got %+v", got)
 	}
-	matches(t, d.cli(t, "template", "ls"), 0, `NAME +OS +USER +PATH\ndefault +Debian .* +gilliam +/.*\n`)
+	matches(t, d.cli(t, "template", "ls"), 0, `NAME +VERSION +OS +SIZE +PROCS +AGE\ndefault +- +Debian .* +- +\d+ +.*\n`)
 
 	followed := make(chan result, 1)
 	// Owned by the test, which receives from followed.

@@ -203,16 +203,23 @@ func TestRemoveTemplate(t *testing.T) {
 	b := newBench(t)
 	unused := func(Template) bool { return false }
 	first, second, third := b.seal("web", "x", "1"), b.seal("web", "x", "2"), b.seal("web", "x", "3")
+	remove := func(ref string, used func(Template) bool) error {
+		clear, err := b.ts.Remove(ref, used)
+		if err == nil {
+			err = clear()
+		}
+		return err
+	}
 	by := func(in ...Template) func(Template) bool {
 		return func(one Template) bool {
 			return slices.ContainsFunc(in, func(o Template) bool { return o.Ref() == one.Ref() })
 		}
 	}
-	wantErr(t, b.ts.Remove("web", by(first)), ErrInUse, first.Ref()+" is in use")
-	wantErr(t, b.ts.Remove(first.Ref(), by(first)), ErrInUse, "stop the procs")
-	wantErr(t, b.ts.Remove("none", unused), ErrNotExist, `"none" does not exist`)
-	wantErr(t, b.ts.Remove("web@0123456789abcdef", unused), ErrNotExist, `"web@0123456789abcdef" does not exist`)
-	wantErr(t, b.ts.Remove("", unused), ErrInvalid, "not ours to remove")
+	wantErr(t, remove("web", by(first)), ErrInUse, first.Ref()+" is in use")
+	wantErr(t, remove(first.Ref(), by(first)), ErrInUse, "stop the procs")
+	wantErr(t, remove("none", unused), ErrNotExist, `"none" does not exist`)
+	wantErr(t, remove("web@0123456789abcdef", unused), ErrNotExist, `"web@0123456789abcdef" does not exist`)
+	wantErr(t, remove("", unused), ErrInvalid, "not ours to remove")
 	if err := os.Remove(filepath.Join(third.Path, "etc/passwd")); err != nil { // who is damaged can be removed, too
 		t.Fatal(err)
 	}
@@ -220,18 +227,21 @@ func TestRemoveTemplate(t *testing.T) {
 		t.Errorf("got %+v, %v", all, err)
 	}
 	// Without the current one, the newest of the others is it.
-	if err := b.ts.Remove(third.Ref(), by(first, second)); err != nil {
+	if err := remove(third.Ref(), by(first, second)); err != nil {
 		t.Error(err)
 	}
 	if got, err := b.ts.Get("web"); err != nil || got != second {
 		t.Errorf("got %+v, %v, want %+v", got, err, second)
 	}
 	b.seal("web", "x", "4")
-	gone, err := b.ts.Prune(by(first))
+	gone, clear, err := b.ts.Prune(by(first))
 	if err != nil || len(gone) != 1 || gone[0].Ref() != second.Ref() {
-		t.Errorf("pruned %+v, %v", gone, err)
+		t.Fatalf("pruned %+v, %v", gone, err)
 	}
-	if err := b.ts.Remove("web", unused); err != nil {
+	if err := clear(); err != nil {
+		t.Error(err)
+	}
+	if err := remove("web", unused); err != nil {
 		t.Error(err)
 	}
 	if got := b.names(""); !slices.Equal(got, []string{".lock"}) {

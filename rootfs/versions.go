@@ -115,41 +115,42 @@ func readManifest(path string) (manifest.Manifest, error) {
 
 // Remove removes a version, or without one all versions of a template. It refuses
 // with [ErrInUse] where used says that somebody has need of one of them; until
-// Remove returns nobody may begin to use one.
-func (t *Templates) Remove(ref string, used func(Template) bool) error {
+// Remove returns nobody may begin to use one. They are gone then, and clear frees
+// the disk.
+func (t *Templates) Remove(ref string, used func(Template) bool) (clear func() error, err error) {
 	_, version, err := splitRef(ref)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	going, err := t.all(ref)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if version != "" {
 		going = slices.DeleteFunc(going, func(one Template) bool { return one.Version != version })
 	}
 	if len(going) == 0 {
-		return t.unknown(ref)
+		return nil, t.unknown(ref)
 	}
 	for _, one := range going {
 		switch {
 		case !strings.HasPrefix(one.Path, t.cfg.Dir+"/"):
-			return invalid("template %q is the folder %s, which is not ours to remove", one.Name, one.Path)
+			return nil, invalid("template %q is the folder %s, which is not ours to remove", one.Name, one.Path)
 		case used(one):
-			return &kindError{ErrInUse, fmt.Sprintf("template %s is in use: stop the procs that run on it first", one.Ref())}
+			return nil, &kindError{ErrInUse, fmt.Sprintf("template %s is in use: stop the procs that run on it first", one.Ref())}
 		}
 	}
-	return t.removeAll(going)
+	return t.takeOut(going)
 }
 
-// Prune removes all versions that are not current and that nobody uses, and tells
-// which.
-func (t *Templates) Prune(used func(Template) bool) ([]Template, error) {
+// Prune removes all versions that are not current and that nobody uses, as Remove
+// does, and tells which.
+func (t *Templates) Prune(used func(Template) bool) (gone []Template, clear func() error, err error) {
 	names, err := t.names()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	gone := []Template{}
+	gone = []Template{}
 	for _, name := range names {
 		all, err := t.all(name)
 		if err != nil {
@@ -161,28 +162,17 @@ func (t *Templates) Prune(used func(Template) bool) ([]Template, error) {
 			}
 		}
 	}
-	return gone, t.removeAll(gone)
+	clear, err = t.takeOut(gone)
+	return gone, clear, err
 }
 
-// removeAll takes versions out of the store, and then removes them.
-func (t *Templates) removeAll(going []Template) error {
-	aside, err := t.takeOut(going)
-	store, e := os.Open(t.cfg.Dir)
-	if e != nil {
-		return errors.Join(err, absent(e))
-	}
-	defer store.Close()
-	for _, name := range aside {
-		err = errors.Join(err, discard(store, name))
-	}
-	return err
-}
-
-// takeOut renames versions away, and returns what is to be discarded. Where the
-// current one is among them the newest of the others takes its place.
-func (t *Templates) takeOut(going []Template) (aside []string, err error) {
+// takeOut renames versions away, and returns what discards them. Where the current
+// one is among them the newest of the others takes its place.
+func (t *Templates) takeOut(going []Template) (clear func() error, err error) {
+	var aside []string
+	clear = func() error { return t.discardAll(aside) }
 	if len(going) == 0 {
-		return nil, nil
+		return clear, nil
 	}
 	unlock, err := t.lockStore()
 	if err != nil {
@@ -192,18 +182,31 @@ func (t *Templates) takeOut(going []Template) (aside []string, err error) {
 	for _, one := range going {
 		into, err := os.MkdirTemp(t.cfg.Dir, gonePrefix)
 		if err != nil {
-			return aside, err
+			return nil, errors.Join(err, clear())
 		}
 		aside = append(aside, filepath.Base(into))
 		if err := os.Rename(filepath.Join(t.cfg.Dir, one.Name, one.Version), filepath.Join(into, treeName)); err != nil {
-			return aside, err
+			return nil, errors.Join(err, clear())
 		}
 		failpoint.Hit("template.gone")
 		if _, err := t.repoint(one.Name); err != nil {
-			return aside, err
+			return nil, errors.Join(err, clear())
 		}
 	}
-	return aside, syncFolder(t.cfg.Dir)
+	return clear, syncFolder(t.cfg.Dir)
+}
+
+// discardAll removes folders of the store.
+func (t *Templates) discardAll(names []string) error {
+	store, err := os.Open(t.cfg.Dir)
+	if err != nil {
+		return absent(err)
+	}
+	defer store.Close()
+	for _, name := range names {
+		err = errors.Join(err, discard(store, name))
+	}
+	return err
 }
 
 // repoint makes the newest version the current one where the current one is not

@@ -41,20 +41,6 @@ type Procs interface {
 	RemoveCallback(id string) error
 }
 
-// Templates lists the templates that procs may be made from.
-type Templates interface {
-	List() ([]Template, error)
-}
-
-// A Template is one entry of GET /v1/templates.
-type Template struct {
-	Name    string    `json:"name"`
-	Path    string    `json:"path,omitempty"`
-	OS      string    `json:"os,omitempty"`   // as its os-release(5) says
-	User    string    `json:"user,omitempty"` // who the apps run as
-	Created time.Time `json:"created,omitzero"`
-}
-
 // Version is what GET /v1/version answers.
 type Version struct {
 	Version string `json:"version"`

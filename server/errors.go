@@ -17,6 +17,10 @@ var (
 	ErrMediaType = errors.New("the body must be sent as Content-Type: application/json, without a Content-Encoding")
 	// ErrBody is a body that could not be read to its end.
 	ErrBody = errors.New("the body did not arrive in full")
-	// ErrTemplates is a template store that could not be read.
-	ErrTemplates = errors.New("the templates cannot be listed: look into the hypervisor's log")
+	// ErrTemplates is a template store that could not be read or changed.
+	ErrTemplates = errors.New("the templates cannot be read or changed: look into the hypervisor's log")
+	// ErrNoTemplate is a template that is not there.
+	ErrNoTemplate = errors.New("no such template")
+	// ErrTemplateInUse is a template that a proc has need of.
+	ErrTemplateInUse = errors.New("the template is in use: stop the procs that run on it first")
 )

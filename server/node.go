@@ -1,18 +1,12 @@
 package server
 
 import (
-	"fmt"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/gilliam/hypervisor/server/proc"
 )
-
-// TemplateList is the answer of GET /v1/templates.
-type TemplateList struct {
-	Templates []Template `json:"templates"`
-}
 
 // health is the answer of /healthz and /readyz.
 type health struct {
@@ -31,14 +25,3 @@ func (s *Server) readyz(c echo.Context) error {
 }
 
 func (s *Server) version(c echo.Context) error { return s.answer(c, http.StatusOK, s.cfg.Version) }
-
-func (s *Server) listTemplates(c echo.Context) error {
-	list, err := s.cfg.Templates.List()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrTemplates, err)
-	}
-	if list == nil {
-		list = []Template{}
-	}
-	return s.answer(c, http.StatusOK, TemplateList{list})
-}

@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -163,22 +164,44 @@ func TestWait(t *testing.T) {
 	}
 }
 
+func TestTemplates(t *testing.T) {
+	w := newWorld(t)
+	for what, want := range map[string]string{
+		"GET /v1/templates":                       `200 {"templates":[{"name":"default"}]}`,
+		"GET /v1/templates/web":                   `200 {"versions":[{"name":"web","version":"0123456789abcdef","hash":"sha256:0","files":3,"bytes":4,"procs":1}]}`,
+		"GET /v1/templates/none@0123456789abcdef": `404 "detail":"no none@0123456789abcdef"`,
+		"GET /v1/templates/web/verify":            `200 {"template":{"name":""},"differences":[]}`,
+		"GET /v1/templates/other/verify":          `200 "differences":[{"path":"etc/passwd","what":"missing"}]}`,
+		"DELETE /v1/templates/web":                `409 "type":"urn:gilliam:problem:template-in-use"`,
+		"DELETE /v1/templates/other":              `204 `,
+		"POST /v1/templates/prune":                `200 {"templates":[]}`,
+	} {
+		method, path, _ := strings.Cut(what, " ")
+		code, body, _ := strings.Cut(want, " ")
+		if got := call(t, w.unix.URL, method, path, ""); strconv.Itoa(got.StatusCode) != code || !strings.Contains(got.body, body) {
+			t.Errorf("%s: got %d %s", what, got.StatusCode, got.body)
+		}
+	}
+	broken := newWorld(t, func(c *Config) { c.Templates = fakeTemplates{errors.New("open /secret: denied")} })
+	for _, what := range []string{"GET /v1/templates", "GET /v1/templates/web", "GET /v1/templates/web/verify", "DELETE /v1/templates/x", "POST /v1/templates/prune"} {
+		method, path, _ := strings.Cut(what, " ")
+		if got := call(t, broken.unix.URL, method, path, ""); got.StatusCode != 500 || strings.Contains(got.body, "secret") {
+			t.Errorf("%s: got %d %s", what, got.StatusCode, got.body)
+		}
+	}
+}
+
 func TestNode(t *testing.T) {
 	w := newWorld(t)
 	for path, want := range map[string]string{
-		"/v1/version":   `{"version":"1.2.3","commit":"abc","go":"go1.26"}`,
-		"/v1/templates": `{"templates":[{"name":"default"}]}`,
-		"/healthz":      `{"status":"ok"}`,
-		"/readyz":       `{"status":"ready"}`,
-		"/metrics":      `gilliam_procs 0`,
+		"/v1/version": `{"version":"1.2.3","commit":"abc","go":"go1.26"}`,
+		"/healthz":    `{"status":"ok"}`,
+		"/readyz":     `{"status":"ready"}`,
+		"/metrics":    `gilliam_procs 0`,
 	} {
 		if got := call(t, w.unix.URL, "GET", path, ""); got.StatusCode != 200 || strings.TrimSpace(got.body) != want {
 			t.Errorf("%s: got %d %s", path, got.StatusCode, got.body)
 		}
-	}
-	broken := newWorld(t, func(c *Config) { c.Templates = fakeTemplates{errors.New("open /secret: denied")} })
-	if got := call(t, broken.unix.URL, "GET", "/v1/templates", ""); got.StatusCode != 500 || strings.Contains(got.body, "secret") {
-		t.Errorf("got %d %s", got.StatusCode, got.body)
 	}
 	if got := call(t, w.unix.URL, "PUT", "/v1/procs", "{}"); got.StatusCode != 405 || got.Header.Get("Allow") == "" {
 		t.Errorf("got %d, Allow %q", got.StatusCode, got.Header.Get("Allow"))

@@ -42,6 +42,10 @@ func (s *Server) routes() []route {
 		{method: http.MethodPost, path: "/v1/drain", handle: s.drain},
 		{method: http.MethodDelete, path: "/v1/drain", handle: s.undrain},
 		{method: http.MethodGet, path: "/v1/templates", handle: s.listTemplates},
+		{method: http.MethodGet, path: "/v1/templates/:name", handle: s.getTemplate},
+		{method: http.MethodDelete, path: "/v1/templates/:name", handle: s.removeTemplate},
+		{method: http.MethodGet, path: "/v1/templates/:name/verify", handle: s.verifyTemplate},
+		{method: http.MethodPost, path: "/v1/templates/prune", handle: s.pruneTemplates},
 		{method: http.MethodGet, path: "/v1/version", handle: s.version},
 
 		// The original's resource; see original.go.

@@ -46,6 +46,8 @@ var statuses = []row{
 	{ErrTooLarge, http.StatusRequestEntityTooLarge, "too-large"},
 	{ErrMediaType, http.StatusUnsupportedMediaType, "media-type"},
 	{ErrBody, http.StatusBadRequest, "body"},
+	{ErrNoTemplate, http.StatusNotFound, "no-template"},
+	{ErrTemplateInUse, http.StatusConflict, "template-in-use"},
 	{ErrTemplates, http.StatusInternalServerError, "templates"},
 	{echo.ErrNotFound, http.StatusNotFound, "no-route"},
 	{echo.ErrMethodNotAllowed, http.StatusMethodNotAllowed, "method"},

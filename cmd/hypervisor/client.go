@@ -208,8 +208,3 @@ func graceQuery(grace time.Duration) string {
 	}
 	return "?grace=" + grace.String()
 }
-
-func (c *client) templates(ctx context.Context) (list server.TemplateList, err error) {
-	_, err = c.call(ctx, http.MethodGet, "/v1/templates", nil, &list)
-	return list, err
-}

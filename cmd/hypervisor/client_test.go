@@ -176,7 +176,7 @@ func TestVerbs(t *testing.T) {
 		{"logs flood/w", 0, "[7 bytes not kept]\nout\n", "[9 bytes not kept]\n[5 bytes not kept]\n"},
 		{"logs --since 1m flood/w", 0, "", "[5 bytes not kept]\n"},
 		{"logs --json flood/w", 0, `"stream":"stdout","text":"","lost":7}`, ""},
-		{"template ls", 0, "default  Debian  gilliam  /t", ""},
+		{"template ls", 0, "default  -        Debian  -     0      ", ""},
 		{"template ls --json", 0, `"name": "default"`, ""},
 		{"template adopt new /srv/x", 0, "template new: " + m.dir + "/template", ""},
 		{"stop --grace soon x", 2, "", "--grace"},

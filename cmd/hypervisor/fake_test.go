@@ -204,7 +204,7 @@ func (f *fakeProcs) Close(context.Context) error {
 	return nil
 }
 
-type fakeTemplates struct{}
+type fakeTemplates struct{ server.Templates }
 
 func (fakeTemplates) List() ([]server.Template, error) {
 	return []server.Template{{Name: "default", OS: "Debian", User: "gilliam", Path: "/t"}}, nil

@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -10,11 +10,15 @@ import (
 func (a *app) templateVerb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "template",
-		Short: "List templates, or take one over",
+		Short: "Make, list, verify and remove templates",
 		Long: `A template is the root file system that procs share and never write to: a
-Debian system with what the apps need, and the user that they run as.`,
+Debian system, say, with what the apps need, and the user that they run as.
+
+Once made it never changes: what is made later under its name is another
+version, and procs that run stay on theirs. Where a template is asked for,
+NAME@VERSION asks for one version.`,
 	}
-	cmd.AddCommand(a.templateLsVerb(), a.templateBuildVerb(), a.templateAdoptVerb())
+	cmd.AddCommand(a.templateBuildVerb(), a.templateAdoptVerb(), a.templateLsVerb(), a.templateShowVerb(), a.templateVerifyVerb(), a.templateRmVerb(), a.templatePruneVerb())
 	return cmd
 }
 
@@ -35,12 +39,7 @@ func (a *app) templateLsVerb() *cobra.Command {
 			if asJSON {
 				return a.printJSON(list)
 			}
-			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tOS\tUSER\tPATH")
-			for _, t := range list.Templates {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", cell(t.Name), cell(t.OS), cell(t.User), cell(t.Path))
-			}
-			return w.Flush()
+			return printTemplates(a.stdout, list.Templates, time.Now())
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's answer")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +13,6 @@ import (
 	"github.com/gilliam/hypervisor/metrics"
 	"github.com/gilliam/hypervisor/rootfs"
 	"github.com/gilliam/hypervisor/rootfs/debian"
-	"github.com/gilliam/hypervisor/server"
 	"github.com/gilliam/hypervisor/server/proc"
 )
 
@@ -73,8 +71,8 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 		return nil, err
 	}
 	layers.Log = log
-	templates := rootfs.OpenTemplates(templatesConfig(cfg.stateDir, cfg.template, cfg.runUser))
-	if err := errors.Join(templates.Sweep(log), debian.Sweep(cfg.stateDir)); err != nil {
+	store := rootfs.OpenTemplates(templatesConfig(cfg.stateDir, cfg.template, cfg.runUser))
+	if err := errors.Join(store.Sweep(log), debian.Sweep(cfg.stateDir)); err != nil {
 		return nil, err
 	}
 	secrets, err := readSecrets(cfg.callbackSecretFile)
@@ -85,7 +83,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	callbacks.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	procs, err := proc.Open(proc.Config{
 		StateDir: cfg.stateDir, RunDir: cfg.runDir,
-		Templates: templates, Images: images, Layers: layers, Engine: engine, Volumes: volumes, BindDirs: binds,
+		Templates: store, Images: images, Layers: layers, Engine: engine, Volumes: volumes, BindDirs: binds,
 		Policy: cfg.policy, BasePort: cfg.basePort, MaxProcs: cfg.maxProcs, LogSink: cfg.logSink, Grace: cfg.grace, Reserve: cfg.reserve, KeepEnded: cfg.keepEnded,
 		StopOnExit: cfg.stopOnExit, Restarts: cfg.restarts, LogSegment: cfg.logSize, LogRate: cfg.logRate,
 		Client: callbacks, CallbackSecrets: secrets, CallbackGiveUp: cfg.callbackGiveUp, CallbackBackoff: cfg.callbackBackoff,
@@ -95,7 +93,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 		return nil, err
 	}
 	closer := func() error { return errors.Join(engine.Close(), layers.Close()) }
-	return &node{procs: procs, templates: templateList{templates}, images: images, remarks: host.Remarks(), close: closer}, nil
+	return &node{procs: procs, templates: templates{store, procs}, images: images, remarks: host.Remarks(), close: closer}, nil
 }
 
 // logRemarks tells in one line what this host lacks, a key for each remark.
@@ -108,45 +106,4 @@ func logRemarks(log *slog.Logger, remarks []isolate.Remark) {
 		attrs = append(attrs, slog.String(r.About, r.Text))
 	}
 	log.Warn("this host could isolate better", attrs...)
-}
-
-func templatesConfig(stateDir, template, runUser string) rootfs.TemplatesConfig {
-	return rootfs.TemplatesConfig{
-		Default: template, Folder: filepath.Join(stateDir, "template"), Dir: filepath.Join(stateDir, "templates"), RunUser: runUser,
-	}
-}
-
-// templateList shows the API what it needs of the templates.
-type templateList struct{ templates *rootfs.Templates }
-
-func (l templateList) List() ([]server.Template, error) {
-	list, err := l.templates.List()
-	if err != nil {
-		return nil, err
-	}
-	shown := make([]server.Template, 0, len(list))
-	for _, t := range list {
-		shown = append(shown, templateOf(t))
-	}
-	return shown, nil
-}
-
-func templateOf(t rootfs.Template) server.Template {
-	return server.Template{Name: t.Name, Path: t.Path, OS: t.OS, User: t.UserName, Created: t.Created}
-}
-
-// An adopter takes a folder over as a template.
-type adopter func(ctx context.Context, cfg adoptConfig) (server.Template, error)
-
-// An adoptConfig is what template adopt may be told.
-type adoptConfig struct {
-	stateDir, template, runUser string
-	name, dir                   string
-	resolvConf, aptSources      bool
-}
-
-func adoptTemplate(ctx context.Context, cfg adoptConfig) (server.Template, error) {
-	templates := rootfs.OpenTemplates(templatesConfig(cfg.stateDir, cfg.template, cfg.runUser))
-	t, err := templates.Adopt(ctx, cfg.name, cfg.dir, rootfs.AdoptOptions{ResolvConf: cfg.resolvConf, AptSources: cfg.aptSources})
-	return templateOf(t), err
 }

@@ -189,11 +189,7 @@ func (i *instance) start() (*isolate.Sandbox, error) {
 	if i.isStopping() {
 		return nil, context.Canceled
 	}
-	err := i.change(func(r *record) error {
-		r.Boot = i.m.bootID
-		return i.number(r)
-	})
-	if err != nil {
+	if err := i.book(); err != nil {
 		return nil, err
 	}
 	start := time.Now()
@@ -246,7 +242,7 @@ func (i *instance) provision() (isolate.Spec, error) {
 	ctx, cancel := context.WithCancel(i.boot)
 	defer cancel()
 	defer context.AfterFunc(i.m.life, cancel)()
-	template, err := i.m.cfg.Templates.Get(r.Proc.Template)
+	template, err := i.m.cfg.Templates.Get(templateRef(r.Proc))
 	if err != nil {
 		return isolate.Spec{}, err
 	}

@@ -46,6 +46,8 @@ type Manager struct {
 
 	guard safely.Guard
 
+	pinning sync.RWMutex // held while a template is removed, and for reading while a proc records which one it has
+
 	ending    chan struct{} // closed when Close begins
 	endingNow sync.Once
 
@@ -235,6 +237,9 @@ func (m *Manager) check(r Request) error {
 		if r.Image == "" {
 			return &FieldError{"image_digest", "must be empty when there is no image"}
 		}
+	}
+	if err := rootfs.CheckTemplateRef(r.Template); err != nil {
+		return &FieldError{"template", err.Error()}
 	}
 	return m.checkSources(r.Mounts)
 }

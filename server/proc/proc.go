@@ -26,7 +26,7 @@ type Request struct {
 	// CallbackSecret signs what Callback is told, in place of the hypervisor's
 	// own: whsec_ and base64, as in Standard Webhooks.
 	CallbackSecret Secret          `json:"callback_secret,omitempty"`
-	Template       string          `json:"template,omitempty"` // empty means "default"
+	Template       string          `json:"template,omitempty"` // NAME or NAME@VERSION; empty means "default"
 	Network        isolate.Network `json:"network,omitempty"`  // empty means "host", as the original
 	Limits         Limits          `json:"limits,omitzero"`
 	Mounts         []Mount         `json:"mounts,omitempty"`
@@ -110,10 +110,14 @@ type Proc struct {
 	Config   map[string]string `json:"config"` // the client's, merged with PORT and HOST
 	Callback string            `json:"callback,omitempty"`
 	Template string            `json:"template"`
-	Network  isolate.Network   `json:"network"`
-	Limits   Limits            `json:"limits"`
-	Mounts   []Mount           `json:"mounts,omitempty"`
-	Port     int               `json:"port"` // 0 until one is taken from the pool
+	// TemplateVersion is the one that it was first launched on, and stays on. It
+	// has none before, nor where the template is a plain folder.
+	TemplateVersion string `json:"template_version,omitempty"`
+
+	Network isolate.Network `json:"network"`
+	Limits  Limits          `json:"limits"`
+	Mounts  []Mount         `json:"mounts,omitempty"`
+	Port    int             `json:"port"` // 0 until one is taken from the pool
 	Supervision
 
 	User         string              `json:"user,omitempty"`
