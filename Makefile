@@ -30,7 +30,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 build: ## build bin/hypervisor, one static binary
-	go generate ./isolate/initbin ./isolate/selftest/probebin
+	go generate ./isolate/initbin ./isolate/selftest/probebin ./rootfs/mini
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/hypervisor ./cmd/hypervisor
 
 run: build template ## run the daemon and a sample app, until Ctrl-C (root)
@@ -84,4 +84,4 @@ bench: packages build template bin/lxc ## one table: a launch beside runc, crun,
 	go test -tags $(TAGS) -run '^$$' -bench Launch -benchtime 300x ./integration/oracle
 
 clean: ## remove what was built; the state folder stays
-	rm -rf bin isolate/initbin/sandbox-init isolate/selftest/probebin/probe
+	rm -rf bin isolate/initbin/sandbox-init isolate/selftest/probebin/probe rootfs/mini/mini.* rootfs/mini/pack/userland

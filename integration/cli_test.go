@@ -136,10 +136,10 @@ func TestCommands(t *testing.T) {
 	if got := d.cli(t, "logs", "blog/web.1"); got != (result{"out\nup\n", "err\n", 0}) {
 		t.Errorf("logs: got %s", got)
 	}
-	if got := jsonOf[server.TemplateList](t, d.cli(t, "template", "ls", "--json")); len(got.Templates) != 1 || got.Templates[0].User != "gilliam" {
+	if got := jsonOf[server.TemplateList](t, d.cli(t, "template", "ls", "--json")); len(got.Templates) != 2 || got.Templates[0].User != "gilliam" {
 		t.Errorf("template ls --json: got %+v", got)
 	}
-	matches(t, d.cli(t, "template", "ls"), 0, `NAME +VERSION +OS +SIZE +PROCS +AGE\ndefault +- +Debian .* +- +\d+ +.*\n`)
+	matches(t, d.cli(t, "template", "ls"), 0, `NAME +VERSION +OS +SIZE +PROCS +AGE\ndefault +- +Debian .* +- +\d+ +\d+.*\nmini +[0-9a-f]{16} +Gilliam mini +- +0 +-\n`)
 
 	followed := make(chan result, 1)
 	// Owned by the test, which receives from followed.

@@ -22,11 +22,16 @@ import (
 // The demo says where its app answers, in one line and nothing else, and leaves
 // nothing but its state folder. Started again it is ready at once.
 func TestDemo(t *testing.T) {
+	t.Run("on the default template", func(t *testing.T) { testDemo(t, testbed.TemplateDir()) })
+	t.Run("on what is built in", func(t *testing.T) { testDemo(t, "") })
+}
+
+func testDemo(t *testing.T, template string) {
 	testbed.Leaves(t)
 	stateDir, base := filepath.Join(t.TempDir(), "state"), portRange()
 	for _, run := range []string{"first", "second"} {
 		start := time.Now()
-		demo := startDemo(t, stateDir, base)
+		demo := startDemo(t, stateDir, base, template)
 		if got, want := soon(t, demo.line, "the line of the demo"), fmt.Sprintf("ready: http://127.0.0.1:%d/\n", base); got != want {
 			t.Errorf("%s run: got %q, want %q", run, got, want)
 		}
@@ -63,10 +68,10 @@ type demo struct {
 	stderr     string
 }
 
-func startDemo(t *testing.T, stateDir string, base int) demo {
+func startDemo(t *testing.T, stateDir string, base int, template string) demo {
 	t.Helper()
 	d := demo{line: make(chan string, 1), rest: make(chan string, 1)}
-	d.cmd = exec.Command(*hypervisor, "demo", "--state-dir", stateDir, "--template", testbed.TemplateDir(),
+	d.cmd = exec.Command(*hypervisor, "demo", "--state-dir", stateDir, "--template", template,
 		"--port", "0", "--base-port", strconv.Itoa(base), "--log-sink", "none")
 	d.cmd.Env, d.cmd.SysProcAttr = env, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	d.stderr = filepath.Join(t.TempDir(), "stderr")

@@ -44,6 +44,9 @@ type SealOptions struct {
 
 	AdoptOptions
 
+	// Want is the hash that the tree must have. Empty means any.
+	Want string
+
 	// Read is told of every so many bytes of the tree that were hashed, by
 	// several goroutines at once. Nil means no one.
 	Read func(bytes int)
@@ -51,10 +54,14 @@ type SealOptions struct {
 
 // Draft begins a new version of the template of that name, or the default
 // template's folder where that is one ([TemplatesConfig.Default]).
-func (t *Templates) Draft(name string) (_ *Draft, err error) {
+func (t *Templates) Draft(name string) (*Draft, error) {
 	if err := t.mayDraft(name); err != nil {
 		return nil, err
 	}
+	return t.newDraft(name)
+}
+
+func (t *Templates) newDraft(name string) (_ *Draft, err error) {
 	in := t.cfg.Dir
 	if t.isFolder(name) {
 		in = filepath.Dir(t.cfg.Default)
@@ -101,6 +108,9 @@ func (t *Templates) mayDraft(name string) error {
 	}
 	if _, _, err := splitRef(name); err != nil {
 		return err
+	}
+	if t.isBuiltin(name) {
+		return &kindError{ErrExist, fmt.Sprintf("template %q is built in: choose another name", name)}
 	}
 	if t.isFolder(name) {
 		if _, err := os.Lstat(t.cfg.Default); err == nil {
@@ -176,6 +186,9 @@ func (t *Templates) describe(ctx context.Context, name, tree, staging string, op
 	m, err := manifest.Scan(ctx, tree, opt.Read)
 	if err != nil {
 		return templateRecord{}, err
+	}
+	if opt.Want != "" && m.Hash() != opt.Want {
+		return templateRecord{}, fmt.Errorf("its hash is %s, and should be %s", m.Hash(), opt.Want)
 	}
 	rec := templateRecord{
 		Name: name, Version: versionOf(m.Hash()), Hash: m.Hash(), Source: opt.Source, Created: time.Now().UTC(),

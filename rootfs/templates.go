@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate"
@@ -26,6 +27,9 @@ type TemplatesConfig struct {
 	// Folder is a root file system that is the default template where nothing
 	// else is. Empty means none.
 	Folder string
+
+	// Builtin is a template that the program carries. Nil means none.
+	Builtin *Builtin
 
 	// Dir is the store; see the package's doc. Empty means that there is none.
 	Dir string
@@ -71,6 +75,8 @@ type Templates struct {
 	cfg   TemplatesConfig
 	owner int    // who a template must belong to; tests that are not root change it
 	host  string // where /etc of the host is; tests change it
+
+	unpacking sync.Mutex // the built-in one
 }
 
 // OpenTemplates makes no folder and reads none: a template may come later.
@@ -89,6 +95,11 @@ var errAbsent = errors.New("absent")
 // [ErrNotExist].
 func (t *Templates) Get(ref string) (Template, error) {
 	found, err := t.find(ref)
+	if errors.Is(err, errPacked) {
+		if err = t.unpackBuiltin(); err == nil {
+			found, err = t.find(ref)
+		}
+	}
 	if err == nil {
 		found, err = t.usable(found)
 	}
@@ -143,6 +154,9 @@ func (t *Templates) findDefault() (Template, error) {
 	if errors.Is(err, errAbsent) && t.cfg.Folder != "" && isTree(t.cfg.Folder) {
 		return Template{Name: DefaultTemplate, Path: t.cfg.Folder}, nil
 	}
+	if errors.Is(err, errAbsent) && t.cfg.Builtin != nil {
+		return t.stored(t.cfg.Builtin.Name, "")
+	}
 	return found, err
 }
 
@@ -161,6 +175,9 @@ func (t *Templates) stored(name, version string) (Template, error) {
 		return Template{}, errAbsent
 	}
 	dir := filepath.Join(t.cfg.Dir, name)
+	if t.isBuiltin(name) && (version == "" || version == versionOf(t.cfg.Builtin.Hash)) {
+		return t.storedBuiltin(dir)
+	}
 	if version == "" {
 		var err error
 		version, err = currentVersion(dir)
@@ -176,6 +193,18 @@ func (t *Templates) stored(name, version string) (Template, error) {
 		Name: name, Path: filepath.Join(dir, version, treeName), Created: rec.Created,
 		Version: version, Hash: rec.Hash, Source: rec.Source, Files: rec.Files, Bytes: rec.Bytes,
 	}, err
+}
+
+// storedBuiltin is the built-in template, which is the current version of its name
+// whatever another hypervisor may have had built in.
+func (t *Templates) storedBuiltin(dir string) (Template, error) {
+	found := t.cfg.Builtin.template()
+	rec, err := readTemplateRecord(filepath.Join(dir, found.Version))
+	if errors.Is(err, errAbsent) {
+		return found, errPacked
+	}
+	found.Path, found.Created, found.Files, found.Bytes = filepath.Join(dir, found.Version, treeName), rec.Created, rec.Files, rec.Bytes
+	return found, err
 }
 
 // isTree tells whether dir looks like a root file system.
@@ -216,19 +245,21 @@ func (t *Templates) List() ([]Template, error) {
 		return nil, err
 	}
 	list := []Template{}
-	if one, err := t.findDefault(); err == nil {
-		if one, err = t.usable(one); err == nil {
-			list = append(list, one)
-		}
-	}
-	for _, name := range names {
-		one, err := t.stored(name, "")
+	add := func(one Template, err error) {
 		if err == nil {
 			one, err = t.usable(one)
 		}
-		if err == nil && !slices.ContainsFunc(list, func(o Template) bool { return o.Path == one.Path }) {
+		packed := errors.Is(err, errPacked) // as good as there
+		if (err == nil || packed) && !slices.ContainsFunc(list, func(o Template) bool { return o.Name == one.Name }) {
 			list = append(list, one)
 		}
+	}
+	add(t.findDefault())
+	for _, name := range names {
+		add(t.stored(name, ""))
+	}
+	if b := t.cfg.Builtin; b != nil {
+		add(t.stored(b.Name, ""))
 	}
 	return list, nil
 }

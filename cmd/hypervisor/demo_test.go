@@ -92,12 +92,14 @@ func TestPackSample(t *testing.T) {
 		t.Fatal(err)
 	}
 	archive := tar.NewReader(zip)
-	h, err := archive.Next()
-	if err != nil || h.Name != "app.py" || h.Mode != 0o644 {
-		t.Fatalf("got %+v, %v", h, err)
-	}
-	if b, err := io.ReadAll(archive); err != nil || !strings.Contains(string(b), "PORT") {
-		t.Errorf("got %q, %v", b, err)
+	for _, name := range []string{"app.py", "run.sh"} {
+		h, err := archive.Next()
+		if err != nil || h.Name != name || h.Mode != 0o644 {
+			t.Fatalf("got %+v, %v", h, err)
+		}
+		if b, err := io.ReadAll(archive); err != nil || !strings.Contains(string(b), "PORT") {
+			t.Errorf("got %q, %v", b, err)
+		}
 	}
 	if _, err := archive.Next(); err != io.EOF {
 		t.Errorf("more in it: %v", err)

@@ -3,16 +3,31 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 
 	"github.com/gilliam/hypervisor/rootfs"
+	"github.com/gilliam/hypervisor/rootfs/mini"
 	"github.com/gilliam/hypervisor/server"
 	"github.com/gilliam/hypervisor/server/proc"
 )
 
 func templatesConfig(stateDir, template, runUser string) rootfs.TemplatesConfig {
 	return rootfs.TemplatesConfig{
+		Builtin: mini.Template(),
 		Default: template, Folder: filepath.Join(stateDir, "template"), Dir: filepath.Join(stateDir, "templates"), RunUser: runUser,
+	}
+}
+
+// tellDefault says when the default template is not what somebody has made to be it.
+func tellDefault(log *slog.Logger, store *rootfs.Templates, asked string) {
+	t, err := store.Get("")
+	switch {
+	case err != nil:
+		log.Warn("no default template: procs must name one", "err", err)
+	case asked == "" && store.Builtin(t):
+		log.Warn("there is no default template: procs that name none run on "+t.Name+", a small userland that is built in",
+			"make_one", "hypervisor template adopt default DIR")
 	}
 }
 

@@ -18,13 +18,14 @@ func (a *app) demoVerb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run the daemon and a sample web app, to look at",
-		Long: `Run the daemon in the foreground, deploy a sample web app (Python) through its
-API, wait until it answers, and print one line on the standard output:
+		Long: `Run the daemon in the foreground, deploy a sample web app through its API, wait
+until it answers, and print one line on the standard output:
 
   ready: http://127.0.0.1:10000/
 
-Ctrl-C or SIGTERM stop the app and the daemon. The default template must have
-python3. The flags are those of serve.`,
+Ctrl-C or SIGTERM stop the app and the daemon. It needs no template and no
+network: where there is no default template, the app runs on the one that is
+built in, mini. The flags are those of serve.`,
 		Example: `  sudo hypervisor demo
   sudo hypervisor demo --state-dir /tmp/demo --template /var/lib/gilliam/template --port 0`,
 		Args: cobra.NoArgs,
@@ -74,7 +75,7 @@ func (a *app) deploySample(ctx context.Context, c *client, dir string) error {
 	if err := removeSamples(ctx, c); err != nil {
 		return err
 	}
-	p, err := c.create(ctx, proc.Request{App: sampleApp, Name: "web.1", Image: image, Command: proc.Shell("exec python3 app.py")})
+	p, err := c.create(ctx, proc.Request{App: sampleApp, Name: "web.1", Image: image, Command: proc.Shell("exec sh run.sh")})
 	if err != nil {
 		return fmt.Errorf("deploy the sample app: %w", err)
 	}

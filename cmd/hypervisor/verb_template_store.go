@@ -131,11 +131,14 @@ func printTemplates(out io.Writer, list []server.Template, now time.Time) error 
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tVERSION\tOS\tSIZE\tPROCS\tAGE")
 	for _, t := range list {
-		version, size := orDash(t.Version), "-"
-		if t.Version != "" {
+		size, made := "-", "-" // of a plain folder, and what is built in and was never asked for
+		if t.Bytes > 0 {
 			size = units.BytesSize(float64(t.Bytes))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", cell(t.Name), version, cell(t.OS), size, t.Procs, age(now.Sub(t.Created)))
+		if !t.Created.IsZero() {
+			made = age(now.Sub(t.Created))
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", cell(t.Name), orDash(t.Version), cell(t.OS), size, t.Procs, made)
 	}
 	return w.Flush()
 }

@@ -75,6 +75,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	if err := errors.Join(store.Sweep(log), debian.Sweep(cfg.stateDir)); err != nil {
 		return nil, err
 	}
+	tellDefault(log, store, cfg.template)
 	secrets, err := readSecrets(cfg.callbackSecretFile)
 	if err != nil {
 		return nil, err
