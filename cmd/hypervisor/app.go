@@ -32,6 +32,7 @@ type app struct {
 	open      opener
 	adopt     adopter
 	build     builder
+	install   builder
 	readyTime time.Duration // how long demo waits for the sample app
 }
 
@@ -39,7 +40,7 @@ type app struct {
 func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{
 		env: environ(env), stdin: stdin, stdout: stdout, stderr: stderr,
-		check: mustBeRoot, open: openNode, adopt: adoptTemplate, build: buildTemplate, readyTime: time.Minute,
+		check: mustBeRoot, open: openNode, adopt: adoptTemplate, build: buildTemplate, install: installPackages, readyTime: time.Minute,
 	}
 	return a.run(ctx, args)
 }

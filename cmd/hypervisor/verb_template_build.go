@@ -28,8 +28,8 @@ machine, but a keyring that the archive's signature is verified with.
 Packages are fetched from where this machine's apt gets those of the suite,
 security fixes included, or from --mirror. Their scripts run in a sandbox without
 network that sees nothing of this machine. What was fetched is kept in the state
-folder for the next time. The same packages give the same template, whoever builds
-it: its version is the hash of its files.
+folder for the next time. The same packages of the same mirror give the same
+template, whoever builds it: its version is the hash of its files.
 
 It becomes the current version of its template, default when no name is given. The
 daemon may run meanwhile; procs that run keep the version that they were started

@@ -21,7 +21,7 @@ func (j *job) configure(ctx context.Context) error {
 	}
 	var now, later []*unpacked
 	for _, p := range j.chosen {
-		if u := j.debs[p.Name]; u.names != nil {
+		if u := j.debs[p.Name]; u.done {
 			now = append(now, u)
 		} else {
 			later = append(later, u)
@@ -64,7 +64,7 @@ func (j *job) unpackLater(ctx context.Context, later []*unpacked) (left []*unpac
 		there[p.Name] = true
 	}
 	for _, u := range j.debs {
-		if u.names != nil {
+		if u.done {
 			there[u.Name] = true
 		}
 	}

@@ -14,7 +14,7 @@
 // nothing of the host. No daemon starts: policy-rc.d forbids it, and what starts all
 // the same ends with its sandbox.
 //
-// The same packages give the same tree: what scripts log and cache is removed, and
+// The same packages of the same mirror give the same tree: what scripts log and cache is removed, and
 // no file is younger than the archive's own date.
 //
 // It needs root and what package isolate needs. It keeps no secret of a mirror's in

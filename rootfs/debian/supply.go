@@ -25,7 +25,8 @@ type unpacked struct {
 	*resolve.Package
 	deb   *deb.Package
 	file  *os.File
-	names []string // what it has brought; nil until it is unpacked
+	done  bool     // it is unpacked
+	names []string // what it has brought
 }
 
 // script is a script of the package's, nil when it has none.
@@ -124,7 +125,7 @@ func (j *job) unpack(u *unpacked) error {
 	if err != nil {
 		return err
 	}
-	u.names = names
+	u.names, u.done = names, true
 	return u.file.Close()
 }
 
@@ -157,7 +158,7 @@ func (j *job) replaces(p *deb.Package) (bool, error) {
 // closeDebs closes the files of packages that were not unpacked.
 func (j *job) closeDebs() {
 	for _, u := range j.debs {
-		if u.names == nil {
+		if !u.done {
 			u.file.Close()
 		}
 	}

@@ -31,8 +31,9 @@ type Archive struct {
 	// Signers sign InRelease; at first the key of Keyring.
 	Signers []*openpgp.Entity
 
-	tb    testing.TB
-	suite string
+	tb     testing.TB
+	suite  string
+	server *httptest.Server
 
 	mu       sync.Mutex
 	files    map[string][]byte // by path below the archive
@@ -157,13 +158,15 @@ func (a *Archive) Sign(text string) []byte {
 }
 
 // Serve signs the archive as it is, serves it until the test ends, and returns its
-// URL.
+// URL, which is always the same.
 func (a *Archive) Serve() string {
 	a.tb.Helper()
 	a.Put("dists/"+a.suite+"/InRelease", a.Sign(a.Text()))
-	s := httptest.NewServer(http.HandlerFunc(a.serve))
-	a.tb.Cleanup(s.Close)
-	return s.URL
+	if a.server == nil {
+		a.server = httptest.NewServer(http.HandlerFunc(a.serve))
+		a.tb.Cleanup(a.server.Close)
+	}
+	return a.server.URL
 }
 
 func (a *Archive) serve(w http.ResponseWriter, r *http.Request) {
