@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/gilliam/hypervisor/integration/testbed"
 	"github.com/gilliam/hypervisor/isolate"
 )
@@ -26,8 +28,9 @@ const idlers = 50
 //
 // Ours, the floor and libcontainer make the same sandbox of one plan: a fresh
 // layer, the overlay, all mounts and masks, every namespace. Ours and libcontainer
-// add cgroup, capabilities, limits and filter. A kept one of ours, as the
-// hypervisor has them, also logs its output and listens for its next hypervisor.
+// add cgroup, capabilities, limits and filter. A kept one of ours also logs its
+// output and listens for its next hypervisor; one with a limit of disk as well has its
+// layer in a file system of its own. That is how the hypervisor has them.
 // runc and crun run what `runc spec` makes, bwrap and lxc-execute what is in
 // peers_test.go: less than ours.
 func BenchmarkLaunch(b *testing.B) {
@@ -44,9 +47,11 @@ func BenchmarkLaunch(b *testing.B) {
 	by := func(run start) func() error {
 		return func() error { return once(run, planOf(b, host, spec), null) }
 	}
+	kept := we.startKept(b.TempDir())
 	runners := []*runner{
 		{name: "ours", run: by(we.start)},
-		{name: "  kept", run: by(we.startKept(b.TempDir()))},
+		{name: "  kept", run: by(kept)},
+		{name: "  and disk limited", run: func() error { return limited(host, spec, kept, null) }},
 		{name: "floor", atMost: 2.0, run: func() error { return floor.run(planOf(b, host, spec)) }},
 		{name: "crun run", atMost: 0.7, run: tools.crun},
 		{name: "runc run", atMost: 0.25, run: tools.runc},
@@ -88,12 +93,30 @@ func (r *runner) once(b *testing.B) {
 	r.took = append(r.took, time.Since(begin))
 }
 
+// limited is once of a program that may write as much as one that names no limit.
+func limited(host isolate.Host, s isolate.Spec, run start, out *os.File) (err error) {
+	s.ID, s.IDs, s.Limits.Disk = uuid.NewString(), ids, isolate.DefaultDisk
+	if s.Layer, err = layers.CreateImage(s.ID, s.Limits); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, layers.Remove(s.ID)) }()
+	p, err := isolate.NewPlan(s, host)
+	if err != nil {
+		return err
+	}
+	return runThrough(run, p, out)
+}
+
 // once makes the plan's layer, runs its program to the end and removes it all.
 func once(run start, p isolate.Plan, out *os.File) (err error) {
 	if _, err := layers.Create(p.ID, p.IDs, nil); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, layers.Remove(p.ID)) }()
+	return runThrough(run, p, out)
+}
+
+func runThrough(run start, p isolate.Plan, out *os.File) error {
 	prog, err := run(p, out)
 	if err != nil {
 		return err
