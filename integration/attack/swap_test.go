@@ -20,7 +20,7 @@ import (
 // starts right or not at all, and the host's folder stays as it is. Control: a path
 // is seen to lead there.
 func TestSwapped(t *testing.T) {
-	const starts = 150
+	const starts = 100
 	testbed.Leaves(t) // no mount of the host's either
 	e := testbed.Engine(t)
 	canary := t.TempDir()
