@@ -4,6 +4,10 @@ package isolate_test
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -28,8 +32,10 @@ func TestEveryStepFails(t *testing.T) {
 		must(t, err)
 		return plan
 	}
-	for n, step := range sound().Steps {
-		plan := sound()
+	tried := make(map[string]bool)
+	fails := func(plan isolate.Plan, n int) {
+		step := plan.Steps[n]
+		tried[fmt.Sprintf("%T", step)] = true
 		plan.Steps = slices.Clone(plan.Steps)
 		plan.Steps[n] = spoilt(step)
 		_, err := launchPlan(t, e, plan)
@@ -37,6 +43,29 @@ func TestEveryStepFails(t *testing.T) {
 		if !errors.As(err, &failed) || failed.Step != plan.Steps[n].String() {
 			t.Errorf("step %d (%s): %v", n, step, err)
 		}
+	}
+	for n := range sound().Steps {
+		fails(sound(), n)
+	}
+	tree, err := isolate.NewPlan(treeSpec(t, newTree(t), "true"), e.Host())
+	must(t, err)
+	fails(tree, 0) // its root; the others are alike
+
+	kinds := 0
+	files, err := filepath.Glob("*.go")
+	must(t, err)
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		must(t, err)
+		for _, kind := range regexp.MustCompile(`(?m)^func \((\w+)\) step\(\)`).FindAllSubmatch(source, -1) {
+			kinds++
+			if !tried["isolate."+string(kind[1])] {
+				t.Errorf("nothing makes a step %s fail", kind[1])
+			}
+		}
+	}
+	if kinds < 9 {
+		t.Errorf("found only %d kinds of steps", kinds)
 	}
 }
 
@@ -49,6 +78,9 @@ func spoilt(step isolate.Step) isolate.Step {
 		return s
 	case isolate.MountRoot:
 		s.Upper = nowhere
+		return s
+	case isolate.BindRoot:
+		s.Source = nowhere
 		return s
 	case isolate.Mount:
 		s.Options = append(slices.Clone(s.Options), "no-such-option=1")
