@@ -55,7 +55,7 @@ func matches(pattern, text string) bool {
 // volatile are fields that change by themselves, whoever looks.
 var volatile = []string{
 	"sysctl kernel/random/", "sysctl kernel/ns_last_pid", "sysctl kernel/pty/nr", "sysctl kernel/perf_event_max_sample_rate",
-	"sysctl fs/dentry-state", "sysctl fs/inode-nr", "sysctl fs/inode-state", "sysctl fs/file-nr", "sysctl fs/aio-nr",
+	"sysctl fs/dentry-state", "sysctl fs/inode-nr", "sysctl fs/inode-state", "sysctl fs/file-nr", "sysctl fs/aio-nr", "sysctl fs/quota/",
 	"sysctl net/netfilter/nf_conntrack_count",
 }
 

@@ -111,7 +111,12 @@ func (b *bench) start(ctx context.Context, s isolate.Spec, change ...func(*isola
 			f(&plan)
 		}
 	}
-	if _, err := b.ground.layers.Create(s.ID, s.IDs, nil); err != nil {
+	if s.Layer.Image != "" {
+		_, err = b.ground.layers.CreateImage(s.ID, s.Limits)
+	} else {
+		_, err = b.ground.layers.Create(s.ID, s.IDs, nil)
+	}
+	if err != nil {
 		return nil, err
 	}
 	b.used = append(b.used, s.ID)

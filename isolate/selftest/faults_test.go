@@ -84,6 +84,7 @@ var faults = map[string][]fault{
 		{spoil: func(p *isolate.Plan) { p.User = isolate.User{UID: 7, GID: 7} }, sees: "/var/tmp/own is not of user"}},
 	"rlimits":   {{spoil: func(p *isolate.Plan) { changeLimit(p, "nofile", 77) }, sees: "hard nofile"}},
 	"memory":    {{spoil: func(p *isolate.Plan) { p.Cgroup.Memory, p.Cgroup.MemorySwap = 1<<30, 1<<30 }, sees: "it took 64 MiB"}},
+	"disk":      {{bare: testbed.AsUser(), sees: "write 24 MiB: got \"ok\""}},
 	"pids":      {{spoil: func(p *isolate.Plan) { p.Cgroup.Pids = 1000; changeLimit(p, "nproc", 1000) }, sees: "it made \"200\" processes"}},
 	"cpu":       {{spoil: func(p *isolate.Plan) { p.Cgroup.CPUQuota = 0 }, sees: "never waited"}},
 	"processes": {{bare: testbed.AsUser(), sees: "see "}},

@@ -15,6 +15,7 @@ func limitChecks() []check {
 	return []check{
 		{name: "rlimits", promise: "its resource limits are those of the plan, and it cannot raise one", run: rlimits},
 		{name: "memory", promise: "a program that takes more memory than its limit is killed, and that is noticed", run: memory},
+		{name: "disk", promise: "what it writes ends at the limit of its layer, not at the end of the host's disk", run: disk},
 		{name: "pids", promise: "a fork bomb ends at the limit of processes, and is killed whole", run: pids},
 		{name: "cpu", promise: "a busy program is made to wait when it has used its share of CPU", run: cpu},
 	}
@@ -52,6 +53,19 @@ func memory(ctx context.Context, b *bench) finding {
 	}
 	return unless(exit.OOMKilled, "no OOM kill was noticed: the program ended with %d and said %v", exit.Code, r.Detail).
 		and(unless(exit.Code == 137, "the program ended with %d and not as if by SIGKILL, 137", exit.Code))
+}
+
+// disk writes more than the layer holds.
+func disk(ctx context.Context, b *bench) finding {
+	const limit, size = 16, 24 // MiB
+	if b.NoDiskLimit != "" {
+		return finding{missing: true, note: "layers have no limit: " + b.NoDiskLimit}
+	}
+	s := b.spec(0, "fill", strconv.Itoa(size))
+	s.Limits.Disk = limit << 20
+	s.Layer = b.ground.layers.At(s.ID, s.Limits)
+	r, err := b.attackIn(ctx, s)
+	return judge(attacks.Expectation{Want: map[string]string{fmt.Sprintf("write %d MiB", size): "ENOSPC"}}, r, err)
 }
 
 // pids forks as often as it may, and is killed.

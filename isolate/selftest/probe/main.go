@@ -11,6 +11,7 @@ import (
 var own = map[string]attacks.Func{
 	"abi":   abi,
 	"burn":  burn,
+	"fill":  fill,
 	"grow":  grow,
 	"hoard": hoard,
 	"open":  open,
