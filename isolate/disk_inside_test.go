@@ -5,6 +5,7 @@ package isolate_test
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,6 +63,20 @@ func TestDiskLimit(t *testing.T) {
 		t.Errorf("usage: %+v", u)
 	}
 	said("rm -f /var/tmp/*; echo again >/var/tmp/x && cat /var/tmp/x", "again\n")
+}
+
+// Nothing in a sandbox counts what is read from and written to layers, its own or
+// those of others. Control: the host sees it.
+func TestDiskCountersHidden(t *testing.T) {
+	const counters = "cat /proc/diskstats /proc/partitions /sys/block/loop*/stat /sys/block/loop*/size /sys/fs/ext4/loop*/* 2>/dev/null | wc -c"
+	box, err := launch(t, testbed.Engine(t), limited(t, isolate.Limits{Disk: 16 << 20}, "sleep", "infinity"))
+	must(t, err)
+	if got, _ := command(t, box, "", counters); got != "0\n" {
+		t.Errorf("%s bytes of counters", got)
+	}
+	if got, err := exec.Command("/bin/sh", "-c", counters).Output(); err != nil || len(got) < len("100\n") {
+		t.Errorf("control: %q %v", got, err)
+	}
 }
 
 // What the layer's file system is made of fails by name when it is not as planned, and

@@ -36,10 +36,11 @@ var devLinks = []Symlink{
 }
 
 // maskedProc are Docker's masked paths, systemd-nspawn's, and what else tells
-// of the host.
+// of the host, or of other sandboxes: each layer is a block device, whose counters
+// are what its sandbox reads and writes.
 var maskedProc = []string{
-	"/proc/acpi", "/proc/apm", "/proc/asound", "/proc/cmdline", "/proc/config.gz", "/proc/dynamic_debug", "/proc/fb", "/proc/interrupts", "/proc/iomem",
-	"/proc/kallsyms", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/modules", "/proc/pressure",
+	"/proc/acpi", "/proc/apm", "/proc/asound", "/proc/cmdline", "/proc/config.gz", "/proc/diskstats", "/proc/dynamic_debug", "/proc/fb", "/proc/interrupts", "/proc/iomem",
+	"/proc/kallsyms", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/modules", "/proc/partitions", "/proc/pressure",
 	"/proc/sched_debug", "/proc/schedstat",
 	"/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
 }
@@ -47,7 +48,7 @@ var maskedProc = []string{
 var readOnlyProc = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 
 var maskedSys = []string{
-	"/sys/firmware", "/sys/devices/virtual/dmi", "/sys/devices/virtual/powercap", "/sys/fs/bpf", "/sys/fs/selinux",
+	"/sys/firmware", "/sys/devices/virtual/block", "/sys/devices/virtual/dmi", "/sys/devices/virtual/powercap", "/sys/fs/bpf", "/sys/fs/ext4", "/sys/fs/selinux",
 	"/sys/kernel/debug", "/sys/kernel/security", "/sys/kernel/tracing", "/sys/kernel/vmcoreinfo",
 }
 

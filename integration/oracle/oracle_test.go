@@ -4,6 +4,7 @@ package oracle
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,9 +16,10 @@ import (
 	"github.com/gilliam/hypervisor/isolate"
 )
 
-// ids are nobody else's on this machine, also not for a while: the kernel counts keys
-// for each id, those of sandboxes that have ended until it takes them back.
-var ids = isolate.IDRange{Base: 0x7fd00000, Size: 65536}
+// ids are nobody else's on this machine, be it other tests in other namespaces: the
+// kernel counts keys for each id, those of sandboxes that have ended until it takes
+// them back.
+var ids = isolate.IDRange{Base: 0x7fc00000 + rand.Uint32N(16)<<16, Size: 65536}
 
 // base is the first of the ids, as mount tables show it.
 var base = fmt.Sprint(ids.Base)
