@@ -190,8 +190,11 @@ func TestAdoptOutOfMemory(t *testing.T) {
 	pid := k.box.PID()
 	must(t, k.box.Signal(syscall.SIGUSR1))
 	k.box.Leave()
-	testbed.Within(t, 3*time.Minute, "end", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
+	gone := testbed.Eventually(3*time.Minute, func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
 	k.take()
+	if !gone {
+		t.Fatalf("it goes on: %q", k.log())
+	}
 	if exit := k.box.Wait(); !exit.OOMKilled || exit.Code != 137 || strings.Contains(k.log(), "lived on") {
 		t.Errorf("got %+v", exit)
 	}

@@ -87,6 +87,10 @@ func serve(setup *wire.Setup, pid int, keep *keeper) *wire.Exited {
 		if keep != nil {
 			ready.pump(keep)
 		}
+		if ready.has(onOOM) {
+			oom, oomEvent = true, -1
+			_ = unix.Kill(-1, unix.SIGKILL) // the kernel kills one of them and leaves the others
+		}
 		if ready.has(onChild) {
 			child, ok := readChild(reaped)
 			if !ok {
@@ -98,10 +102,6 @@ func serve(setup *wire.Setup, pid int, keep *keeper) *wire.Exited {
 				return exited
 			}
 			commands.exited(child)
-		}
-		if ready.has(onOOM) {
-			oom, oomEvent = true, -1
-			_ = unix.Kill(-1, unix.SIGKILL) // before the kernel kills one of them and leaves the others
 		}
 		if ready.has(onControl) {
 			r, err := readRequest(wire.MaxSetup)
