@@ -5,7 +5,9 @@ package integration
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -203,6 +205,61 @@ func TestDaemonIsKilledDuringBoot(t *testing.T) {
 		if got = r.next(t, 1)[0]; strings.HasSuffix(got, "state=init") || strings.HasSuffix(got, "state=done") {
 			t.Errorf("callback after the start: got %q", got)
 		}
+	}
+}
+
+// After a restart of the machine nothing of a record is believed that was true of the
+// one before: what has its process id now is let alone, whatever the power cut has
+// left of the files is enough, and an end that was on the disk is told.
+func TestRecordsOfAnotherBoot(t *testing.T) {
+	d := serve(t, "--stop-on-exit=false", "--restart-wait", "10ms")
+	runs := d.create(proc.Request{Name: "runs", Command: proc.Shell("echo up; exec sleep 1000")})
+	ends := d.create(proc.Request{Name: "ends", Command: proc.Shell("echo up; read -t 1 <> <(:); exit 7")})
+	again := d.create(proc.Request{Name: "again", Command: proc.Shell("echo up; exec sleep 1000"), Supervision: restart(proc.RestartAlways, 0)})
+	for _, p := range []proc.Proc{runs, ends, again} {
+		d.follow(p.ID).until("stdout: up")
+	}
+	was := map[string]int{}
+	for _, p := range d.list("") {
+		was[p.ID] = p.PID
+	}
+	d.kill()
+	gone(t, was[ends.ID])
+	innocent := exec.Command("sleep", "1000")
+	must(t, innocent.Start())
+	defer func() {
+		innocent.Process.Kill()
+		innocent.Wait()
+	}()
+	for id, pid := range was {
+		dir := filepath.Join(d.stateDir, "procs", id)
+		if id != ends.ID {
+			must(t, syscall.Kill(pid, syscall.SIGKILL))
+			gone(t, pid)
+		}
+		must(t, os.Truncate(filepath.Join(dir, "sandbox.json"), 0))
+		record, err := os.ReadFile(filepath.Join(dir, "proc.json"))
+		must(t, err)
+		text := regexp.MustCompile(`"boot":"[^"]*"`).ReplaceAllString(string(record), `"boot":"11111111-1111-4111-8111-111111111111"`)
+		text = strings.Replace(text, fmt.Sprintf(`"pid":%d`, pid), fmt.Sprintf(`"pid":%d`, innocent.Process.Pid), 1)
+		must(t, os.WriteFile(filepath.Join(dir, "proc.json"), []byte(text), 0o600))
+	}
+	d.start()
+	if p := d.wait(runs.ID); p.State != proc.Fail || p.Reason != "the machine was restarted while it ran" || d.output(p.ID) != "up\n" {
+		t.Errorf("got %+v", p)
+	}
+	if p := d.wait(ends.ID); p.State != proc.Fail || p.ExitCode == nil || *p.ExitCode != 7 {
+		t.Errorf("got %+v", p)
+	}
+	p := d.until(again.ID, "its restart", func(p proc.Proc) bool { return p.State == proc.Running && p.Restarts == 1 })
+	if p.Last == nil || p.Last.Reason != "the machine was restarted while it ran" {
+		t.Errorf("got %+v", p)
+	}
+	for id := range was {
+		d.remove(id)
+	}
+	if err := innocent.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("the process that has its number now has ended: %v", err)
 	}
 }
 

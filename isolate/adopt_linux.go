@@ -24,6 +24,12 @@ import (
 // it can be removed and the launch begun anew.
 var ErrNeverStarted = errors.New("the program was never started")
 
+// PlanOfEnded is enough of a plan to [Engine.Adopt] a sandbox that is known to have
+// ended: one of before the machine was restarted.
+func PlanOfEnded(id string) Plan {
+	return Plan{ID: id, Cgroup: Cgroup{Path: CgroupParent + "/" + id}}
+}
+
 // Adopt takes over a sandbox that an earlier engine launched by plan and kept in
 // k.Dir. One that has ended in the meantime is taken over all the same: its Done
 // is closed soon, and Wait says how and when it ended.

@@ -62,6 +62,16 @@ func newKeep(k Keep, rlimits []Rlimit) (_ *keep, stdio IO, err error) {
 	return kept, stdio, nil
 }
 
+// Forget removes the word that an earlier sandbox has left of its end. Its log
+// stays.
+func (k Keep) Forget() error {
+	err := os.Remove(filepath.Join(k.Dir, outcomeName))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 func (i IO) close() {
 	for _, f := range []*os.File{i.Stdout, i.Stderr} {
 		if f != nil {

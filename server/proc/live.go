@@ -95,8 +95,12 @@ func (i *instance) pause() error {
 	case <-i.m.leaving:
 		return errLeft
 	}
-	// What an earlier sandbox left word of must not be taken for the next one's.
+	// What an earlier sandbox left word of must not be taken for the next one's. It is
+	// gone for good with the record of the boot, whose folder is made durable.
 	if err := os.Remove(filepath.Join(i.dir, sandboxName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := i.keep().Forget(); err != nil {
 		return err
 	}
 	failpoint.Hit("proc.restart.begun")

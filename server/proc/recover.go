@@ -160,14 +160,7 @@ func (i *instance) findSandbox() (*isolate.Sandbox, error) {
 	if s := i.recorded().Proc.State; s != Boot && s != Running {
 		return nil, isolate.ErrNeverStarted
 	}
-	spec, err := readSpec(i.dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, isolate.ErrNeverStarted
-	}
-	if err != nil {
-		return nil, err
-	}
-	plan, err := isolate.NewPlan(spec, i.m.cfg.Engine.Host())
+	plan, err := i.launchedBy()
 	if err != nil {
 		return nil, err
 	}
@@ -191,6 +184,23 @@ func (i *instance) holdImage() {
 			i.setImage(i.m.cfg.Images.Hold(b.Source, p.ID))
 		}
 	}
+}
+
+// launchedBy is what the proc's sandbox was launched by. Of one of before the machine
+// was restarted there is nothing but word of how it ended, perhaps: its spec need not
+// have come to the disk.
+func (i *instance) launchedBy() (isolate.Plan, error) {
+	r := i.recorded()
+	spec, err := readSpec(i.dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return isolate.Plan{}, isolate.ErrNeverStarted
+	case r.Boot != i.m.bootID:
+		return isolate.PlanOfEnded(r.Proc.ID), nil
+	case err != nil:
+		return isolate.Plan{}, err
+	}
+	return isolate.NewPlan(spec, i.m.cfg.Engine.Host())
 }
 
 // claim makes sure that the numbers of the record are the proc's.

@@ -1,0 +1,191 @@
+//go:build vm
+
+package vm
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gilliam/hypervisor/integration/vm/job"
+)
+
+// A hypervisor makes, stops and removes procs when the machine loses its power, and
+// again, and again. Each time the next one, on the same disk, has every proc that it
+// was told of, ended as it had ended and with the log that it had; nothing is there
+// that nobody asked for, and nothing is left of what was removed.
+func TestReboot(t *testing.T) {
+	const cuts = 3
+	r := newRig(t, nil, "cmd/hypervisor", "integration/vm/storm")
+	r.keepState(t, 1<<30)
+	task := func(verb string) job.Task {
+		return job.Task{Name: verb, Dir: job.StateDir, Args: []string{job.BinDir + "/storm", verb, job.StateDir}, Timeout: deadline}
+	}
+	l := &ledger{t: t, procs: map[string]*entry{}, names: map[string]bool{}}
+	for range cuts {
+		enough := l.expect(15 + rand.IntN(25))
+		console := job.Transcript{Heard: l.heard}
+		running := r.boot(t, &console, task("storm"))
+		select {
+		case <-enough:
+		case <-running.Done():
+			t.Fatalf("the guest came to its end: %s\n%s", console.Fatal, console.Tail(60))
+		}
+		must(t, running.Kill()) // in the middle of the next ones
+		l.crash()
+	}
+	console := job.Transcript{Heard: l.heard}
+	must(t, r.boot(t, &console, task("check")).Wait())
+	if c := console.Results["check"]; c == nil || c.Code != 0 || !console.Done {
+		t.Errorf("got %+v %s\n%s", c, console.Fatal, console.Tail(60))
+	}
+	if l.checks != cuts+1 {
+		t.Errorf("what was there was told %d times, want %d", l.checks, cuts+1)
+	}
+	t.Logf("%d procs through %d power cuts: %d ended and %d removed before one, %d cut off by one, %d found afterwards", l.count.made, cuts, l.count.ended, l.count.removed, l.count.cut, l.count.found)
+	if l.count.ended == 0 || l.count.removed == 0 || l.count.cut == 0 {
+		t.Error("that tests too little")
+	}
+}
+
+// A ledger is what the host has heard of procs. It outlives the machine.
+type ledger struct {
+	t      *testing.T
+	mu     sync.Mutex
+	procs  map[string]*entry // by id
+	names  map[string]bool   // that were asked for
+	checks int
+	count  struct{ made, ended, removed, cut, found int }
+
+	left   int // facts until there are enough
+	enough chan struct{}
+}
+
+// An entry is a proc.
+type entry struct {
+	job.Seen
+	stopping, removing bool
+	gone, there        bool
+	ended              bool
+	cut                bool // the power went while it lived
+}
+
+// expect returns a channel that is closed when so many answers were heard.
+func (l *ledger) expect(answers int) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left, l.enough = answers, make(chan struct{})
+	return l.enough
+}
+
+// crash is a power cut.
+func (l *ledger) crash() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.procs {
+		if !e.ended && !e.gone {
+			e.cut = true
+			l.count.cut++
+		}
+		e.there = false
+	}
+}
+
+// heard takes down what a client in the machine says.
+func (l *ledger) heard(name, value string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var s job.Seen
+	if !strings.HasPrefix(value, "{") || json.Unmarshal([]byte(value), &s) != nil {
+		return
+	}
+	e := l.procs[s.ID]
+	if e == nil && s.ID != "" {
+		e = &entry{Seen: s}
+		if name != job.Made && !(name == job.Found && l.names[s.Name]) { // found: the power went before the answer
+			l.t.Errorf("%s of a proc that nobody asked for: %+v", name, s)
+		}
+		l.procs[s.ID] = e
+	}
+	switch name {
+	case job.Asking:
+		l.names[s.Name] = true
+		return
+	case job.Made:
+		l.count.made++
+	case job.Stopping:
+		e.stopping = true
+		return
+	case job.Removing:
+		e.removing = true
+		return
+	case job.Ended:
+		e.Seen, e.ended = s, true
+		l.count.ended++
+	case job.Removed:
+		e.gone = true
+		l.count.removed++
+	case job.Found:
+		l.found(e, s)
+		return
+	case job.Checked:
+		l.checked(s)
+		return
+	}
+	if l.left--; l.left == 0 {
+		close(l.enough)
+	}
+}
+
+// found compares a proc that is there after a start with what is known of it.
+func (l *ledger) found(e *entry, s job.Seen) {
+	l.count.found++
+	e.there = true
+	switch {
+	case e.gone:
+		l.t.Errorf("it was removed, and is there: %+v", s)
+	case e.ended:
+		if s.State != e.State || s.Code != e.Code || s.Reason != e.Reason || !s.Ended.Equal(e.Ended) || s.Log != e.Log || s.Port != e.Port {
+			l.t.Errorf("it had ended as\n%+v, and now has as\n%+v", e.Seen, s)
+		}
+	case !e.may(s):
+		l.t.Errorf("it was %+v, and has become\n%+v", *e, s)
+	}
+	if s.State == "done" || s.State == "fail" {
+		e.Seen, e.ended = s, true
+	}
+}
+
+// may tells whether what was alive when the power went may be so now.
+func (e *entry) may(s job.Seen) bool {
+	kind, rest, _ := strings.Cut(s.Name, "-")
+	number, _, _ := strings.Cut(rest, "-")
+	switch s.State {
+	case "running": // launched by this hypervisor: the last one had not come to it
+		return kind != "exits"
+	case "done", "fail":
+		lost := strings.Contains(s.Reason, "the machine was restarted while it ran")
+		own := fmt.Sprint(s.Code) == number && s.Log == "start\nend\n"
+		return lost || kind == "exits" && own || e.stopping || e.removing
+	}
+	return false
+}
+
+// checked is told when all that is there was told.
+func (l *ledger) checked(s job.Seen) {
+	l.checks++
+	for _, text := range s.Amiss {
+		l.t.Errorf("amiss after a power cut: %s", text)
+	}
+	for _, e := range l.procs {
+		if !e.there && !e.gone && !e.removing {
+			l.t.Errorf("it is lost: %+v", *e)
+		}
+		if !e.there {
+			e.gone = true
+		}
+	}
+}

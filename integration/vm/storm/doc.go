@@ -1,0 +1,12 @@
+// Storm has a hypervisor make, stop and remove procs until the machine that both run
+// in loses its power, and tells what becomes of them:
+//
+//	storm storm DIR // for ever
+//	storm check DIR // what is there now, and then an end in order
+//
+// Both start the hypervisor on the state in DIR and first tell what it makes of what
+// the power cut has left: each proc, and what is not as it should be. Everything that
+// it says is a fact of package job, whose value is a [job.Seen]: "asking" before a
+// request is sent, "made", "ended" and "removed" when it was answered. The host, which
+// outlives the machine, compares.
+package main
