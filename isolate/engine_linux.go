@@ -18,6 +18,7 @@ type Engine struct {
 	filters filters
 	users   userNamespaces
 	layers  *layers
+	pids    pidsLimits
 }
 
 // NewEngine makes the engine for a host that [Host.Check] finds fit.
@@ -26,7 +27,7 @@ func NewEngine(h Host) (*Engine, error) {
 		return nil, err
 	}
 	raiseLimits()
-	e := &Engine{host: h, layers: newLayers()}
+	e := &Engine{host: h, layers: newLayers(), pids: findPidsLimits()}
 	if _, err := e.filters.get(Plan{}); err != nil { // what nearly every sandbox has
 		return nil, err
 	}

@@ -79,6 +79,7 @@ func (s *Sandbox) Exec(ctx context.Context, c Command) (_ *Execution, err error)
 	if err := s.register(x); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("isolate.exec.registered")
 	request := wire.Exec{ID: x.id, Args: c.Args, Env: c.Env, Dir: c.Dir, TTY: c.Terminal != nil}
 	if err := s.send(wire.KindExec, request.Append(nil), files); err != nil {
 		s.forget(x)
@@ -100,6 +101,7 @@ func (s *Sandbox) Exec(ctx context.Context, c Command) (_ *Execution, err error)
 		s.forget(x)
 		return nil, fmt.Errorf("exec in sandbox %s: %w", s.id, err)
 	}
+	failpoint.Hit("isolate.exec.started")
 	return x, nil
 }
 

@@ -51,6 +51,9 @@ func (e *Engine) Launch(ctx context.Context, p Plan, stdio IO) (_ *Sandbox, err 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if err := e.pids.check(); err != nil {
+		return nil, fmt.Errorf("sandbox %s: %w", p.ID, err)
+	}
 	var kept *keep
 	if stdio.Keep != nil {
 		if kept, stdio, err = newKeep(*stdio.Keep, p.Rlimits); err != nil {

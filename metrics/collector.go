@@ -38,6 +38,7 @@ var (
 	launchesDesc  = desc("gilliam_proc_launches_total", "Launches that came to an end, by outcome.", "outcome")
 	restartsDesc  = desc("gilliam_proc_restarts_total", "Restarts of procs that had ended by themselves.")
 	leakedDesc    = desc("gilliam_leaked_resources", "Resources of ours that no proc had at the last audit, which removes them.", "kind")
+	pressureDesc  = desc("gilliam_pressure_errors_total", "Errors that came of what the host had too little of, by what that is.", "resource")
 	callbacksDesc = desc("gilliam_callbacks_total", "Callbacks, by outcome: one is delivered, dead or dropped once, and may have failed before.", "outcome")
 	pendingDesc   = desc("gilliam_callbacks_pending", "Callbacks that are still to be delivered.")
 	deadDesc      = desc("gilliam_callbacks_dead_letters", "Callbacks that were given up and wait for somebody to look.")
@@ -79,7 +80,7 @@ func newCollector(procs Procs, images Images, countPanic func(where string)) *co
 
 // Describe tells every metric there can be.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{procsDesc, launchesDesc, restartsDesc, leakedDesc, callbacksDesc, pendingDesc, deadDesc, oldestDesc, unwrittenDesc,
+	for _, d := range []*prometheus.Desc{procsDesc, launchesDesc, restartsDesc, pressureDesc, leakedDesc, callbacksDesc, pendingDesc, deadDesc, oldestDesc, unwrittenDesc,
 		droppedDesc, fetchesDesc, fetchedDesc, volumesDesc, errorsDesc,
 		cpuDesc, memoryDesc, limitDesc, pidsDesc, diskDesc, diskLimitDesc, inodesDesc, inodesLimitDesc,
 		sizeDesc, freeDesc, reserveDesc, refusedDesc} {
@@ -112,6 +113,7 @@ func (c *collector) collect(ch chan<- prometheus.Metric) {
 	for _, kind := range proc.LeakKinds {
 		ch <- gauge(leakedDesc, float64(counts.Leaked[kind]), kind)
 	}
+	outcomes(ch, pressureDesc, counts.Pressure, proc.PressureKinds...)
 	ch <- counter(restartsDesc, float64(counts.Restarts))
 	ch <- counter(refusedDesc, float64(counts.Refused), "disk")
 	c.space(ch)

@@ -70,7 +70,7 @@ var busy = fakeProcs{
 		"r1": {CPU: 1500 * time.Millisecond, Memory: 64 << 20, MemoryLimit: 1 << 30, Pids: 3, Disk: 8192, DiskLimit: 1 << 30, Inodes: 12, InodesLimit: 65536},
 		"r2": {CPU: time.Millisecond, Memory: 4096, MemoryLimit: 16 << 20, Pids: 1},
 	},
-	counts: proc.Counts{Launches: map[string]uint64{"running": 5, "fail": 1}, LogDropped: map[string]uint64{"file": 42}, Volumes: 4},
+	counts: proc.Counts{Launches: map[string]uint64{"running": 5, "fail": 1}, LogDropped: map[string]uint64{"file": 42}, Volumes: 4, Pressure: map[string]uint64{"files": 6}},
 	calls:  proc.CallbackStats{Counts: outbox.Counts{Delivered: 7, Failed: 5, GivenUp: 2, Dropped: 1, WriteErrors: 3}, Pending: 4, Dead: 2, Oldest: 90 * time.Second},
 }
 

@@ -21,14 +21,11 @@ func TestReboot(t *testing.T) {
 	const cuts = 3
 	r := newRig(t, nil, "cmd/hypervisor", "integration/vm/storm")
 	r.keepState(t, 1<<30)
-	task := func(verb string) job.Task {
-		return job.Task{Name: verb, Dir: job.StateDir, Args: []string{job.BinDir + "/storm", verb, job.StateDir}, Timeout: deadline}
-	}
 	l := &ledger{t: t, procs: map[string]*entry{}, names: map[string]bool{}}
 	for range cuts {
 		enough := l.expect(15 + rand.IntN(25))
 		console := job.Transcript{Heard: l.heard}
-		running := r.boot(t, &console, task("storm"))
+		running := r.boot(t, &console, stormTask("storm"))
 		select {
 		case <-enough:
 		case <-running.Done():
@@ -38,7 +35,7 @@ func TestReboot(t *testing.T) {
 		l.crash()
 	}
 	console := job.Transcript{Heard: l.heard}
-	must(t, r.boot(t, &console, task("check")).Wait())
+	must(t, r.boot(t, &console, stormTask("check")).Wait())
 	if c := console.Results["check"]; c == nil || c.Code != 0 || !console.Done {
 		t.Errorf("got %+v %s\n%s", c, console.Fatal, console.Tail(60))
 	}
@@ -48,6 +45,28 @@ func TestReboot(t *testing.T) {
 	t.Logf("%d procs through %d power cuts: %d ended and %d removed before one, %d cut off by one, %d found afterwards", l.count.made, cuts, l.count.ended, l.count.removed, l.count.cut, l.count.found)
 	if l.count.ended == 0 || l.count.removed == 0 || l.count.cut == 0 {
 		t.Error("that tests too little")
+	}
+}
+
+func stormTask(verb string) job.Task {
+	return job.Task{Name: verb, Dir: job.StateDir, Args: []string{job.BinDir + "/storm", verb, job.StateDir}, Timeout: deadline}
+}
+
+// The clock of the machine is set a year ahead, two years back and right again: no
+// proc ends of it, checks go on, and a stop takes as long as it should.
+func TestClockJumps(t *testing.T) {
+	r := newRig(t, nil, "cmd/hypervisor", "integration/vm/storm")
+	r.keepState(t, 1<<30)
+	console := r.run(t, stormTask("clock"))
+	var s job.Seen
+	if err := json.Unmarshal([]byte(console.Facts[job.Checked]), &s); err != nil {
+		t.Fatalf("%v\n%s", err, console.Tail(40))
+	}
+	for _, text := range s.Amiss {
+		t.Errorf("amiss: %s", text)
+	}
+	if r := console.Results["clock"]; r == nil || r.Code != 0 {
+		t.Errorf("got %+v", r)
 	}
 }
 

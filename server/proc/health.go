@@ -115,7 +115,10 @@ func (i *instance) watchHealth(ctx context.Context, box *isolate.Sandbox) {
 		if ctx.Err() != nil {
 			return
 		}
-		if v.add(err, time.Now()) {
+		if shortage(err) != "" { // it says nothing of the app
+			i.m.pressed(err)
+			i.log.Warn("health not checked", "err", err)
+		} else if v.add(err, time.Now()) {
 			i.log.Info("health", "health", v.state, "why", err)
 			i.setHealth(v.state)
 		}

@@ -39,6 +39,8 @@ type instance struct {
 // create makes the proc's folder.
 func (i *instance) create() error {
 	if err := os.Mkdir(i.dir, 0o700); err != nil {
+		err = unwritable(err)
+		i.m.pressed(err)
 		return err
 	}
 	failpoint.Hit("proc.folder.made")
@@ -55,7 +57,8 @@ func (i *instance) change(f func(*record) error) error {
 		return err
 	}
 	failpoint.Hit("proc.record.before." + string(r.Proc.State))
-	err := writeRecord(i.dir, r)
+	err := unwritable(writeRecord(i.dir, r))
+	i.m.pressed(err)
 	failpoint.Hit("proc.record.after." + string(r.Proc.State))
 	if err != nil && !r.Proc.State.Ended() {
 		return err

@@ -202,10 +202,12 @@ func (i *instance) start() (*isolate.Sandbox, error) {
 		if i.m.isLeaving() {
 			return nil, errLeft
 		}
+		i.m.pressed(err)
 		return nil, err
 	}
 	box, err := i.launch(spec)
 	if err != nil {
+		i.m.pressed(err)
 		return nil, err
 	}
 	i.phase("total", start)

@@ -70,6 +70,7 @@ type Counts struct {
 	Refused    uint64            // requests for a new proc, for want of disk
 	LogDropped map[string]uint64 // lines of output, by what did not take them: "syslog"
 	Volumes    int               // that there are; no total
+	Pressure   map[string]uint64 // errors, by what the host had too little of: PressureKinds
 }
 
 // Open takes over a state folder. Procs that have not ended are what the
@@ -90,6 +91,7 @@ func Open(cfg Config) (*Manager, error) {
 		counts: Counts{
 			Launches:   map[string]uint64{"running": 0, "fail": 0},
 			LogDropped: map[string]uint64{},
+			Pressure:   map[string]uint64{},
 		},
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -457,6 +459,7 @@ func (m *Manager) Counts() Counts {
 	c.Launches = maps.Clone(c.Launches)
 	c.LogDropped = maps.Clone(c.LogDropped)
 	c.Leaked = maps.Clone(m.leaked)
+	c.Pressure = maps.Clone(m.counts.Pressure)
 	c.LogDropped["syslog"] = m.sink.Lost()
 	return c
 }

@@ -3,8 +3,9 @@
 //
 //	storm storm DIR // for ever
 //	storm check DIR // what is there now, and then an end in order
+//	storm clock DIR // sets the machine's clock a year ahead and back under procs that run
 //
-// Both start the hypervisor on the state in DIR and first tell what it makes of what
+// All start the hypervisor on the state in DIR. The first two tell what it makes of what
 // the power cut has left: each proc, and what is not as it should be. Everything that
 // it says is a fact of package job, whose value is a [job.Seen]: "asking" before a
 // request is sent, "made", "ended" and "removed" when it was answered. The host, which
