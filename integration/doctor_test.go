@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/gilliam/hypervisor/integration/testbed"
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/server"
 	"github.com/gilliam/hypervisor/server/proc"
@@ -64,6 +65,40 @@ func TestDoctor(t *testing.T) {
 		if got := d.get(p.ID); got.State != proc.Running {
 			t.Errorf("got %+v", got)
 		}
+	}
+}
+
+// What nobody has is found on a timer too, said, counted and removed, while procs
+// come and go beside it.
+func TestAuditByItself(t *testing.T) {
+	d := serve(t, "--audit-interval", "200ms", "--run-dir", filepath.Join(t.TempDir(), "run"))
+	p := d.create(proc.Request{Command: proc.Shell("echo up; exec sleep 1000")})
+	d.follow(p.ID).until("stdout: up")
+	lost, orphan := uuid.NewString(), orphanOf(t, d, p)
+	layer := filepath.Join(d.stateDir, "layers", lost)
+	must(t, os.Mkdir(layer, 0o700))
+	counted := map[string]bool{}
+	testbed.Within(t, patience, "the count of both", func() bool {
+		metrics := d.want(http.StatusOK, http.MethodGet, "/metrics", nil, nil).body
+		for _, kind := range []string{"layer", "sandbox"} {
+			counted[kind] = counted[kind] || strings.Contains(metrics, `gilliam_leaked_resources{kind="`+kind+`"} 1`)
+		}
+		return counted["layer"] && counted["sandbox"]
+	})
+	testbed.Within(t, patience, "their end", func() bool {
+		_, err := os.Lstat(layer)
+		return os.IsNotExist(err) && len(cgroups(t, orphan)) == 0
+	})
+	for _, leak := range []string{`"kind":"layer","name":"` + lost, `"kind":"sandbox","name":"` + orphan} {
+		if !strings.Contains(d.log(), leak) {
+			t.Errorf("the log does not tell of %s", leak)
+		}
+	}
+	for range 10 {
+		d.remove(d.run(proc.Request{Command: proc.Exec("/bin/true")}).ID)
+	}
+	if got := d.get(p.ID); got.State != proc.Running || strings.Count(d.log(), `"msg":"leak"`) != 2 {
+		t.Errorf("got %+v", got)
 	}
 }
 

@@ -43,7 +43,8 @@ func TestFlat(t *testing.T) {
 	}
 	took := time.Since(begun)
 	// The heap grows a little until it is as large as it is going to be.
-	after := d.noMore(t, before, measured{descriptors: 2, goroutines: 4, threads: 8, rss: 12 << 20, memcgs: 30, netns: 4, userns: 60})
+	// Of memory cgroups and namespaces others on this machine have some, too.
+	after := d.noMore(t, before, measured{descriptors: 2, goroutines: 4, threads: 8, rss: 12 << 20, memcgs: max(100, *launches/20), netns: 8, userns: 100})
 	t.Logf("after %6d %v; %v each, four at a time", *launches, after, (took / time.Duration(*launches-warm)).Round(10*time.Microsecond))
 }
 

@@ -24,7 +24,7 @@ type measured struct {
 	rss                              int64
 	files                            int // in its state folder and its run folder, folders too
 	mounts, cgroups, memcgs          int // memcgs: of the whole machine, with those that the kernel has not freed yet
-	netns, userns                    int // what the kernel has allocated, or else those of processes
+	netns, userns                    int // that the kernel has, or else that the daemon is in
 }
 
 func (m measured) String() string {
@@ -54,7 +54,7 @@ func (d *daemon) measure(tb testing.TB) (m measured) {
 		m.cgroups += len(dirs)
 	}
 	m.memcgs = memoryCgroups(tb)
-	m.netns, m.userns = namespaces(tb, "net", "net_namespace"), namespaces(tb, "user", "user_namespace")
+	m.netns, m.userns = d.namespaces(tb, "net", "net_namespace"), d.namespaces(tb, "user", "user_namespace")
 	return m
 }
 
@@ -111,8 +111,9 @@ func memoryCgroups(tb testing.TB) int {
 }
 
 // namespaces counts those that the kernel has, by its allocator (slabinfo(5)) where
-// it tells of them, or else those that processes are in.
-func namespaces(tb testing.TB, kind, slab string) int {
+// it tells of them, or else those that the daemon's threads are in: what it holds open
+// is among its descriptors.
+func (d *daemon) namespaces(tb testing.TB, kind, slab string) int {
 	tb.Helper()
 	text, err := os.ReadFile("/proc/slabinfo")
 	if m := regexp.MustCompile(`(?m)^` + slab + ` +(\d+)`).FindSubmatch(text); err == nil && m != nil {
@@ -120,7 +121,7 @@ func namespaces(tb testing.TB, kind, slab string) int {
 		must(tb, err)
 		return n
 	}
-	links, err := filepath.Glob("/proc/[0-9]*/ns/" + kind)
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/ns/%s", d.pid(), kind))
 	must(tb, err)
 	found := map[string]bool{}
 	for _, link := range links {

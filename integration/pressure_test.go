@@ -47,7 +47,7 @@ func TestDiskFull(t *testing.T) {
 	testbed.Leaves(t)
 	dir := t.TempDir()
 	socket := filepath.Join(t.TempDir(), "s.sock")
-	d := newDaemon(t, dir, portRange(), "--grace", "2s", "--socket", socket)
+	d := newDaemon(t, dir, portRange(), "--grace", "2s", "--socket", socket, "--disk-reserve", "0")
 	d.socket, d.client = socket, onSocket(t, socket)
 	// A small file system that nobody else sees.
 	d.before = []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs -o size=4m,mode=700 tmpfs "$0" && exec "$@"`, dir}

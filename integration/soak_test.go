@@ -75,7 +75,7 @@ func TestSoak(t *testing.T) {
 		return
 	}
 	s.finish()
-	after := s.noMore(t, before, measured{descriptors: 8, goroutines: 8, threads: 40, rss: 128 << 20, memcgs: 60, netns: 4, userns: 60})
+	after := s.noMore(t, before, measured{descriptors: 8, goroutines: 8, threads: 40, rss: 128 << 20, memcgs: 200, netns: 16, userns: 100})
 	crashes := 0
 	for what, n := range s.did {
 		if strings.HasPrefix(what, "kill daemon") {

@@ -54,6 +54,7 @@ type serveConfig struct {
 	logRate    int64
 
 	restarts proc.Backoff
+	audit    time.Duration
 
 	grace     time.Duration
 	logFormat string
@@ -84,6 +85,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	f.BoolVar(&c.stopOnExit, "stop-on-exit", false, "stop every app when the daemon is told to end; otherwise they go on for the next one")
 	add(f, &c.restarts.First, "restart-wait", "1s", "DURATION", "before a proc's first restart in a row; twice as long each time", parseDuration)
 	add(f, &c.restarts.Most, "restart-wait-max", "5m", "DURATION", "at most; a proc that ran for so long begins anew", parseDuration)
+	add(f, &c.audit, "audit-interval", "1m", "DURATION", "between looks for what is left of procs that are gone, which is removed", durationUpTo(24*time.Hour))
 	add(f, &c.reserve, "disk-reserve", "5%", "SIZE", "what new procs leave free of the state folder's disk, as 10G or 5%; they are refused beyond it", parseReserve)
 	add(f, &c.logSize, "log-size", "8M", "SIZE", "most bytes of each of the two files that a proc's output is kept in", parseSize)
 	add(f, &c.logRate, "log-rate", "16M", "SIZE", "bytes of a proc's output that are kept each second; more is dropped and counted", parseSize)
@@ -116,7 +118,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 		"insecure-tcp": "GILLIAM_INSECURE_TCP", "image-dir": "GILLIAM_IMAGE_DIR", "image-cache-size": "GILLIAM_IMAGE_CACHE_SIZE", "image-credentials": "GILLIAM_IMAGE_CREDENTIALS", "allow-net": "GILLIAM_ALLOW_NET",
 		"allowed-host": "GILLIAM_ALLOWED_HOST", "grace": "GILLIAM_GRACE", "keep-ended": "GILLIAM_KEEP_ENDED",
 		"stop-on-exit": "GILLIAM_STOP_ON_EXIT", "log-size": "GILLIAM_LOG_SIZE",
-		"restart-wait": "GILLIAM_RESTART_WAIT", "restart-wait-max": "GILLIAM_RESTART_WAIT_MAX", "log-rate": "GILLIAM_LOG_RATE",
+		"restart-wait": "GILLIAM_RESTART_WAIT", "restart-wait-max": "GILLIAM_RESTART_WAIT_MAX", "audit-interval": "GILLIAM_AUDIT_INTERVAL", "log-rate": "GILLIAM_LOG_RATE",
 		"callback-secret-file": "GILLIAM_CALLBACK_SECRET_FILE", "callback-give-up": "GILLIAM_CALLBACK_GIVE_UP", "callback-backoff": "GILLIAM_CALLBACK_BACKOFF",
 		"allow-cap": "GILLIAM_ALLOW_CAP", "allow-root": "GILLIAM_ALLOW_ROOT", "allow-seccomp": "GILLIAM_ALLOW_SECCOMP", "apparmor-profile": "GILLIAM_APPARMOR_PROFILE",
 		"max-memory": "GILLIAM_MAX_MEMORY", "max-pids": "GILLIAM_MAX_PIDS", "max-cpu": "GILLIAM_MAX_CPU",

@@ -86,7 +86,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 		StateDir: cfg.stateDir, RunDir: cfg.runDir,
 		Templates: store, Images: images, Layers: layers, Engine: engine, Volumes: volumes, BindDirs: binds,
 		Policy: cfg.policy, BasePort: cfg.basePort, MaxProcs: cfg.maxProcs, LogSink: cfg.logSink, Grace: cfg.grace, Reserve: cfg.reserve, KeepEnded: cfg.keepEnded,
-		StopOnExit: cfg.stopOnExit, Restarts: cfg.restarts, LogSegment: cfg.logSize, LogRate: cfg.logRate,
+		StopOnExit: cfg.stopOnExit, Restarts: cfg.restarts, AuditEvery: cfg.audit, LogSegment: cfg.logSize, LogRate: cfg.logRate,
 		Client: callbacks, CallbackSecrets: secrets, CallbackGiveUp: cfg.callbackGiveUp, CallbackBackoff: cfg.callbackBackoff,
 		OnPhase: m.ObservePhase, CountPanic: m.CountPanic, OnListening: m.ObserveListening, Log: log,
 	})

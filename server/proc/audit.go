@@ -26,9 +26,6 @@ type Leak struct {
 // a volume half made or half removed.
 var LeakKinds = []string{"sandbox", "layer", "port", "ids", "folder", "volume"}
 
-// auditEvery is how often the ledger is compared with the machine.
-const auditEvery = time.Minute
-
 // Audit compares what the records say with what is on this machine, and lists
 // what nobody has. With repair it removes that.
 func (m *Manager) Audit(repair bool) ([]Leak, error) {
@@ -158,7 +155,7 @@ func (m *Manager) mend(l Leak) error {
 
 // keepLedger audits until procs are left or the Manager is closed.
 func (m *Manager) keepLedger() {
-	tick := time.NewTicker(auditEvery)
+	tick := time.NewTicker(m.cfg.AuditEvery)
 	defer tick.Stop()
 	for {
 		select {

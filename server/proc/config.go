@@ -62,6 +62,10 @@ type Config struct {
 	// at first and 5 min at most.
 	Restarts Backoff
 
+	// AuditEvery is how often what is on this machine is compared with the records,
+	// and what is nobody's removed. Zero means every minute.
+	AuditEvery time.Duration
+
 	// Grace is how long a stop waits from the first SIGTERM to SIGKILL when
 	// the request does not say. Zero means 8 s, as the original.
 	Grace time.Duration

@@ -121,6 +121,9 @@ func (c Config) withDefaults() Config {
 	if c.Grace == 0 {
 		c.Grace = 8 * time.Second
 	}
+	if c.AuditEvery == 0 {
+		c.AuditEvery = time.Minute
+	}
 	if c.Restarts.First == 0 {
 		c.Restarts.First = time.Second
 	}

@@ -96,7 +96,7 @@ func (h *hypervisor) undisturbed(id string, jump time.Duration) (amiss []string,
 	if err := h.ask(http.MethodPost, "/v1/procs/"+stubborn.ID+"/stop?grace="+grace.String(), nil, nil); err != nil {
 		return nil, err
 	}
-	if took := time.Since(asked); took < grace || took > grace+10*time.Second { // the processor is emulated
+	if took := time.Since(asked); took < grace || took > grace+time.Minute { // the processor is emulated
 		amiss = append(amiss, fmt.Sprintf("the clock went by %v, and a stop with a grace of %v took %v", jump, grace, took))
 	}
 	var l server.ProcList
