@@ -47,7 +47,7 @@ func TestDiskFull(t *testing.T) {
 	testbed.Leaves(t)
 	dir := t.TempDir()
 	socket := filepath.Join(t.TempDir(), "s.sock")
-	d := newDaemon(t, dir, portRange(), "--grace", "2s", "--socket", socket, "--disk-reserve", "0")
+	d := newDaemon(t, dir, portRange(), "--grace", "2s", "--socket", socket)
 	d.socket, d.client = socket, onSocket(t, socket)
 	// A small file system that nobody else sees.
 	d.before = []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs -o size=4m,mode=700 tmpfs "$0" && exec "$@"`, dir}
@@ -61,7 +61,7 @@ func TestDiskFull(t *testing.T) {
 
 	fill(t, seen+"/fill")
 	a := d.do(http.MethodPost, "/v1/procs", proc.Request{App: "blog", Name: "new", Command: proc.Shell("true")})
-	if a.status != http.StatusInsufficientStorage || !strings.Contains(a.body, "no space left") || !strings.Contains(a.header.Get("Content-Type"), "problem+json") {
+	if a.status != http.StatusInsufficientStorage || !strings.Contains(a.body, "too full for a new proc") || !strings.Contains(a.header.Get("Content-Type"), "problem+json") {
 		t.Errorf("a new proc: %s", a)
 	}
 	if p := d.get(runs.ID); p.State != proc.Running {
