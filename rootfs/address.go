@@ -11,6 +11,7 @@ import (
 // not names: a name is resolved by someone else, and differently each time.
 type guard struct {
 	allowed []netip.Prefix
+	only    bool // not even public addresses but those
 }
 
 // special are the blocks that are no one's public address, from the IANA
@@ -63,6 +64,10 @@ func (g guard) check(addr netip.Addr) error {
 		if p.Contains(addr) {
 			return nil
 		}
+	}
+	if g.only {
+		return &kindError{ErrForbidden, fmt.Sprintf("address %v is asked over plain http, which is for networks that the operator allows: "+
+			"use https, or have the operator allow this network", addr)}
 	}
 	inner := addr
 	if b := addr.As16(); nat64.Contains(addr) {

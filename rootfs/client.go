@@ -25,7 +25,7 @@ const (
 // A caller that must not follow redirects sets CheckRedirect to a function that
 // returns [http.ErrUseLastResponse].
 func NewClient(allowed []netip.Prefix, timeout time.Duration) *http.Client {
-	return guard{allowed}.client(&net.Dialer{}, timeout, stallTimeout)
+	return guard{allowed: allowed}.client(&net.Dialer{}, timeout, stallTimeout)
 }
 
 // client builds the client around a dialer, whose resolver tests choose.

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/gilliam/hypervisor/rootfs/oci"
 )
 
 // Credentials are the logins that an operator has for web servers, by origin
@@ -116,4 +118,19 @@ func (l *login) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Header.Set("Authorization", header)
 	}
 	return l.next.RoundTrip(r)
+}
+
+// registry is the login for a registry, by its host or host:port. One for plain
+// http is so only where the operator wrote that.
+func (c *Credentials) registry(host string) (login oci.Login, ok bool) {
+	header := c.Header(&url.URL{Scheme: "https", Host: host})
+	if header == "" {
+		header, login.Plain = c.Header(&url.URL{Scheme: "http", Host: host}), true
+	}
+	if token, ok := strings.CutPrefix(header, "Bearer "); ok {
+		login.Token = token
+		return login, true
+	}
+	login.User, login.Password, ok = (&http.Request{Header: http.Header{"Authorization": {header}}}).BasicAuth()
+	return login, ok
 }

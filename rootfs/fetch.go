@@ -76,6 +76,9 @@ func (i *Images) fetch(ctx context.Context, w Want) (Image, error) {
 
 // share gets the image together with everybody else who wants it now.
 func (i *Images) share(ctx context.Context, w Want) (*flight, bool, error) {
+	if IsContainer(w.Ref) {
+		return i.shareContainer(ctx, w)
+	}
 	if w.Digest != "" {
 		return i.flights.do(ctx, w.Digest, w.Ref, func(ctx context.Context) (Image, bool, error) {
 			if img, err := i.cached(idOf(w.Digest)); err == nil || !errors.Is(err, ErrNotExist) {

@@ -14,6 +14,8 @@ import (
 type holds struct {
 	mu sync.Mutex
 	of map[string]map[string]bool // image to holders
+
+	layers map[string][]string // holder to layers of containers
 }
 
 // hold makes holder a user of the image, unless that is gone.
@@ -27,6 +29,9 @@ func (i *Images) hold(img Image, holder string) bool {
 	i.touch(id)
 	if holder != "" {
 		i.holds.add(id, holder)
+		if img.Container != nil {
+			i.holds.holdLayers(img.Container.Layers, holder)
+		}
 	}
 	return true
 }
@@ -65,6 +70,7 @@ func (i *Images) Dir(digest string) string { return i.treeOf(idOf(digest)) }
 func (i *Images) Release(holder string) {
 	i.holds.mu.Lock()
 	defer i.holds.mu.Unlock()
+	delete(i.holds.layers, holder)
 	for id, holders := range i.holds.of {
 		if delete(holders, holder); len(holders) == 0 {
 			delete(i.holds.of, id)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/gilliam/hypervisor/rootfs/oci"
 )
 
 // ImagesConfig says where images are kept and where they may come from.
@@ -37,8 +39,11 @@ type ImagesConfig struct {
 	// those that no proc uses, the least recently used first. Zero means no limit.
 	CacheSize int64
 
-	// Limits bound what an image may be.
-	Limits UnpackLimits
+	// Limits bound what an image may be, and Container what a container image may
+	// be, all of its layers together. Zero fields of the latter mean 2 GiB sent, 4
+	// GiB unpacked and 400,000 entries.
+	Limits    UnpackLimits
+	Container UnpackLimits
 
 	// Log is told what happens to the cache. Nil means no one.
 	Log *slog.Logger
@@ -47,10 +52,18 @@ type ImagesConfig struct {
 // An Image is an unpacked archive in the cache. Nothing changes it any more.
 type Image struct {
 	Ref     string // what was asked for, as [Redact] shows it
-	Digest  string // of the archive as it was sent: "sha256:" and 64 digits
-	Dir     string // the tree: root's, 0755, to be bound read-only at /app
+	Digest  string // of the archive as it was sent, or of a container image's manifest: "sha256:" and 64 digits
+	Dir     string // the tree: root's, 0755, to be bound read-only at /app; a container image's is empty
 	Bytes   int64  // of all its files
 	Entries int    // files, folders and links
+
+	Container *Container // nil: it is none
+}
+
+// A Container is what a container image has in place of a tree.
+type Container struct {
+	Layers []string // the trees of its layers, the topmost first, in the form of overlayfs
+	Config oci.Config
 }
 
 // ImageCounts say what has happened since [OpenImages].
@@ -73,6 +86,9 @@ type Images struct {
 	guard   guard
 	flights flights
 	holds   holds
+	pins    pins
+
+	registries *oci.Client
 
 	hits, fetched, failed, bytes, stale, evicted atomic.Uint64
 }
@@ -98,9 +114,10 @@ func OpenImages(cfg ImagesConfig) (*Images, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
-	i := &Images{cfg: cfg, guard: guard{cfg.AllowedNets}}
+	cfg.Container = cfg.Container.withContainerDefaults()
+	i := &Images{cfg: cfg, guard: guard{allowed: cfg.AllowedNets}, pins: pins{of: map[string]int{}}}
 	i.connect(&net.Dialer{}, stallTimeout)
-	for _, dir := range []string{cfg.Dir, i.refsDir()} {
+	for _, dir := range []string{cfg.Dir, i.refsDir(), i.layersDir()} {
 		if err := makePrivate(dir); err != nil {
 			return nil, err
 		}
@@ -113,6 +130,7 @@ func (i *Images) connect(d *net.Dialer, stall time.Duration) {
 	i.stall, i.retry = stall, retry{tries: 4, first: 250 * time.Millisecond}
 	i.client = i.guard.client(d, 0, stall)
 	i.client.Transport = &login{of: i.cfg.Credentials, next: i.client.Transport}
+	i.registries = oci.NewClient(oci.ClientConfig{Transport: i.guard.transport(d, stall), PlainHTTP: len(i.guard.allowed) > 0, Login: i.cfg.Credentials.registry})
 }
 
 // makePrivate makes a folder of ours, open to no one else.
@@ -124,9 +142,12 @@ func makePrivate(dir string) error {
 }
 
 // Check tells, without looking anything up, whether ref could be an image: an
-// http or https URL, or an absolute path below an allowed folder. The error is
+// http or https URL, one in a registry, or an absolute path below an allowed folder. The error is
 // an [ErrInvalid] that says what would be right and does not repeat ref.
 func (i *Images) Check(ref string) error {
+	if IsContainer(ref) {
+		return i.checkContainer(ref)
+	}
 	if !strings.HasPrefix(ref, "/") {
 		return CheckURL(ref, i.cfg.AllowedNets)
 	}

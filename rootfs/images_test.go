@@ -40,7 +40,7 @@ func newImages(t testing.TB, cfg ImagesConfig) *Images {
 	return i
 }
 
-// cacheNames is all that is in the cache but the refs.
+// cacheNames is all that is in the cache but the refs and the layers of containers.
 func cacheNames(t testing.TB, i *Images) []string {
 	t.Helper()
 	entries, err := os.ReadDir(i.cfg.Dir)
@@ -49,7 +49,7 @@ func cacheNames(t testing.TB, i *Images) []string {
 	}
 	names := []string{}
 	for _, e := range entries {
-		if e.Name() != refsName {
+		if e.Name() != refsName && e.Name() != layersName {
 			names = append(names, e.Name())
 		}
 	}

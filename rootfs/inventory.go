@@ -21,8 +21,9 @@ type StoredImage struct {
 	Format  string    `json:"format,omitempty"`
 	Sent    int64     `json:"sent"`  // bytes of the archive
 	Bytes   int64     `json:"bytes"` // of its files
-	Disk    int64     `json:"disk"`  // bytes that it takes
+	Disk    int64     `json:"disk"`  // bytes that it takes; of a container image, also with layers that others have
 	Entries int       `json:"entries"`
+	Layers  []string  `json:"layers,omitempty"` // ids of a container image's layers, the topmost first
 	Fetched time.Time `json:"fetched"`
 	Used    time.Time `json:"used"`   // when it was last asked for
 	UsedBy  []string  `json:"in_use"` // ids of procs, in order
@@ -66,7 +67,7 @@ func (i *Images) stored(id string) (StoredImage, bool) {
 	rec, err := i.readRecord(id)
 	return StoredImage{
 		ID: id, Digest: rec.Digest, Refs: []string{}, Format: rec.Format, Sent: rec.Sent, Bytes: rec.Bytes, Disk: rec.disk(),
-		Entries: rec.Entries, Fetched: rec.Fetched, Used: fi.ModTime().UTC(), UsedBy: i.usersOf(id), Damaged: err != nil,
+		Entries: rec.Entries, Layers: rec.Layers, Fetched: rec.Fetched, Used: fi.ModTime().UTC(), UsedBy: i.usersOf(id), Damaged: err != nil,
 	}, true
 }
 
@@ -109,7 +110,7 @@ func (i *Images) Remove(id string) error {
 	if err := i.dropRefs(id); err != nil {
 		return err
 	}
-	return discard(dir, gone)
+	return errors.Join(discard(dir, gone), i.dropLayers())
 }
 
 // hide takes an image out of sight, at once for everybody.
@@ -157,23 +158,20 @@ func (i *Images) GC(most int64) ([]StoredImage, error) {
 	if err != nil {
 		return nil, err
 	}
-	var sum int64
-	for _, one := range list {
-		sum += one.Disk
-	}
 	removed := []StoredImage{}
-	for _, one := range slices.Backward(list) {
-		if sum <= most {
-			break
+	for n, one := range slices.Backward(slices.Clone(list)) {
+		sum, err := i.onDisk(list)
+		if err != nil || sum <= most {
+			return removed, err
 		}
-		err := i.Remove(one.ID)
+		err = i.Remove(one.ID)
 		switch {
 		case errors.Is(err, ErrInUse), errors.Is(err, ErrNotExist):
 			continue
 		case err != nil:
 			return removed, err
 		}
-		sum -= one.Disk
+		list = slices.Delete(list, n, n+1)
 		i.evicted.Add(1)
 		i.cfg.Log.Info("image removed from the cache", "digest", one.Digest, "refs", one.Refs, "disk", one.Disk, "used", one.Used)
 		removed = append(removed, one)

@@ -8,8 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/gilliam/hypervisor/rootfs/oci"
 )
 
 // The cache, as it is on disk:
@@ -54,6 +57,9 @@ type record struct {
 	Disk    int64     `json:"disk,omitempty"` // bytes that its files take
 	Entries int       `json:"entries"`
 	Fetched time.Time `json:"fetched"`
+
+	Layers []string    `json:"layers,omitempty"` // ids of a container image's layers, the topmost first
+	Config *oci.Config `json:"config,omitempty"` // of a container image
 }
 
 const imageVersion = 2
@@ -86,7 +92,7 @@ func (i *Images) sweep() error {
 			}
 		}
 	}
-	return i.sweepRefs()
+	return errors.Join(i.sweepRefs(), i.sweepLayers())
 }
 
 // takeOver gives an image that an older hypervisor has kept by the hash of its
@@ -151,6 +157,9 @@ func (i *Images) readRecord(id string) (rec record, err error) {
 	if err == nil {
 		err = json.Unmarshal(b, &rec)
 	}
+	if err == nil && rec.Format == containerFormat && rec.Config == nil {
+		err = errors.New("a container image without its configuration")
+	}
 	if fi, e := root.Lstat(treeName); err == nil && (e != nil || !fi.IsDir()) {
 		err = errors.Join(errors.New("no tree"), e)
 	}
@@ -180,12 +189,21 @@ func (i *Images) cached(id string) (Image, error) {
 		return Image{}, ErrNotExist
 	case err != nil:
 		return Image{}, err
+	case slices.ContainsFunc(rec.Layers, func(id string) bool { return !i.layerExists(id) }):
+		return Image{}, ErrNotExist // what is missing is fetched again
 	}
 	return i.image(id, rec), nil
 }
 
 func (i *Images) image(id string, rec record) Image {
-	return Image{Ref: rec.Ref, Digest: rec.Digest, Dir: i.treeOf(id), Bytes: rec.Bytes, Entries: rec.Entries}
+	img := Image{Ref: rec.Ref, Digest: rec.Digest, Dir: i.treeOf(id), Bytes: rec.Bytes, Entries: rec.Entries}
+	if rec.Format == containerFormat {
+		img.Container = &Container{Config: *rec.Config}
+		for _, id := range rec.Layers {
+			img.Container.Layers = append(img.Container.Layers, i.layerTree(id))
+		}
+	}
+	return img
 }
 
 // setAside takes an image out of use.

@@ -46,6 +46,20 @@ func (l UnpackLimits) withDefaults() UnpackLimits {
 // harm, and a few zeros are packed very small.
 const ratioFrom = 64 << 20
 
+// withContainerDefaults are those of container images, which bring a whole system.
+func (l UnpackLimits) withContainerDefaults() UnpackLimits {
+	if l.Download == 0 {
+		l.Download = 2 << 30
+	}
+	if l.Bytes == 0 {
+		l.Bytes = 4 << 30
+	}
+	if l.Entries == 0 {
+		l.Entries = 400_000
+	}
+	return l.withDefaults()
+}
+
 // raw bounds the tar itself: what the files may hold, and for each entry its
 // header, one PAX header (pax(1)) and what they are padded to. Without it, long
 // headers or zeros at the end could keep us busy for no entry at all.

@@ -23,7 +23,7 @@ func CheckURL(raw string, allowed []netip.Prefix) error {
 	if err != nil {
 		return invalid("must be a URL like https://example.com/app.tar.gz")
 	}
-	return guard{allowed}.checkURL(u)
+	return guard{allowed: allowed}.checkURL(u)
 }
 
 // checkURL is [CheckURL] of a parsed URL, be it a client's or a redirect's.

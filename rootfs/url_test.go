@@ -82,7 +82,7 @@ func TestGuardControl(t *testing.T) {
 		if strings.HasPrefix(c.address, "[") {
 			network = "tcp6"
 		}
-		err := guard{prefixes(t, c.allowed...)}.control(context.Background(), network, c.address, nil)
+		err := guard{allowed: prefixes(t, c.allowed...)}.control(context.Background(), network, c.address, nil)
 		if (err == nil) != c.ok || err != nil && !errors.Is(err, ErrForbidden) {
 			t.Errorf("%s with %v: got %v, want ok %v", c.address, c.allowed, err, c.ok)
 		}

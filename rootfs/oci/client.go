@@ -6,13 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
-	"strings"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
@@ -23,103 +19,55 @@ type ClientConfig struct {
 	// not follow redirects. Required.
 	Transport http.RoundTripper
 
-	// Credentials are those for a registry, by its host or host:port. Nil means
+	// Login is the operator's for a registry, by its host or host:port. Nil means
 	// that there are none.
-	Credentials func(registry string) (user, password string, ok bool)
+	Login func(registry string) (Login, bool)
 
 	// PlainHTTP lets a registry that does not answer over https be asked over
 	// http; which addresses that may be at is Transport's to say.
 	PlainHTTP bool
 }
 
-// A Client asks registries. It keeps nothing.
-type Client struct {
-	cfg       ClientConfig
-	transport http.RoundTripper
-	options   []name.Option
+// A Login is what a registry, or the token server that it names, is shown.
+type Login struct {
+	User, Password string
+	Token          string // in place of them
+	Plain          bool   // also where everybody on the way reads it
 }
+
+// A Client asks registries. It keeps nothing.
+type Client struct{ cfg ClientConfig }
 
 // NewClient makes a Client.
-func NewClient(cfg ClientConfig) *Client {
-	c := &Client{cfg: cfg, transport: &bounded{cfg.Transport}}
-	if cfg.PlainHTTP {
-		c.options = append(c.options, name.Insecure)
+func NewClient(cfg ClientConfig) *Client { return &Client{cfg} }
+
+// Repository logs in where the reference's image and its layers are.
+func (c *Client) Repository(ctx context.Context, r Reference) (*Repository, error) {
+	var options []name.Option
+	if c.cfg.PlainHTTP {
+		options = append(options, name.Insecure)
 	}
-	return c
-}
-
-// reference is r as the library has it.
-func (c *Client) reference(r Reference) (name.Reference, error) {
-	if r.Digest != "" {
-		return c.digest(r)
-	}
-	return name.NewTag(strings.TrimPrefix(r.String(), Scheme), c.options...)
-}
-
-func (c *Client) digest(r Reference) (name.Digest, error) {
-	return name.NewDigest(strings.TrimPrefix(r.String(), Scheme), c.options...)
-}
-
-// isLoopback tells whether a host is this machine, by its address.
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
-}
-
-func (c *Client) puller() (*remote.Puller, error) {
-	return remote.NewPuller(remote.WithTransport(c.transport), remote.WithAuthFromKeychain(keychain{c.cfg.Credentials}),
-		remote.WithUserAgent("gilliam-hypervisor"), remote.WithRetryBackoff(remote.Backoff{Duration: time.Second, Factor: 3, Steps: 2}))
-}
-
-// Digest is what the reference's tag stands for at this moment. It asks for no
-// content.
-func (c *Client) Digest(ctx context.Context, r Reference) (string, error) {
-	if r.Digest != "" {
-		return r.Digest, nil
-	}
-	ref, err := c.reference(r)
+	repo, err := name.NewRepository(r.Registry+"/"+r.Repository, options...)
 	if err != nil {
-		return "", err
+		return nil, invalid("no repository: %v", err)
 	}
-	p, err := c.puller()
+	auth, inner := authn.Anonymous, &bounded{inner: c.cfg.Transport}
+	if c.cfg.Login != nil {
+		if login, ok := c.cfg.Login(r.Registry); ok {
+			auth = authn.FromConfig(authn.AuthConfig{Username: login.User, Password: login.Password, RegistryToken: login.Token})
+			inner.plain = login.Plain
+		}
+	}
+	t, err := transport.NewWithContext(withSmallBodies(ctx), repo.Registry, auth, transport.NewUserAgent(inner, "gilliam-hypervisor"),
+		[]string{repo.Scope(transport.PullScope)})
 	if err != nil {
-		return "", err
+		return nil, explain(err)
 	}
-	ctx = withSmallBodies(ctx)
-	d, err := p.Head(ctx, ref)
-	if err == nil {
-		return d.Digest.String(), nil
-	}
-	// There are registries that do not answer this as they should.
-	got, e := p.Get(ctx, ref)
-	if e != nil {
-		return "", explain(e)
-	}
-	return got.Digest.String(), nil
-}
-
-// A keychain has the operator's credentials, and never those of a user's own
-// configuration.
-type keychain struct {
-	credentials func(string) (string, string, bool)
-}
-
-func (k keychain) Resolve(r authn.Resource) (authn.Authenticator, error) {
-	if k.credentials == nil {
-		return authn.Anonymous, nil
-	}
-	user, password, ok := k.credentials(r.RegistryStr())
-	if !ok {
-		return authn.Anonymous, nil
-	}
-	return &authn.Basic{Username: user, Password: password}, nil
+	return &Repository{ref: r, scheme: repo.Scheme(), client: &http.Client{Transport: t}}, nil
 }
 
 // maxSmall bounds every answer but a layer: manifests, configurations, tokens.
 const maxSmall = 4 << 20
-
-// maxRedirects is how often one request may be sent elsewhere.
-const maxRedirects = 10
 
 type smallKey struct{}
 
@@ -128,19 +76,16 @@ func withSmallBodies(ctx context.Context) context.Context {
 	return context.WithValue(ctx, smallKey{}, true)
 }
 
-// bounded keeps answers and redirects within bounds, and a password off the wire
-// where everybody reads it.
-type bounded struct{ inner http.RoundTripper }
+// bounded keeps answers within bounds, and a login off the wire where everybody
+// reads it.
+type bounded struct {
+	inner http.RoundTripper
+	plain bool // the login may be read by everybody
+}
 
 func (b *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
-	hops := 0
-	for via := req.Response; via != nil && via.Request != nil; via = via.Request.Response {
-		if hops++; hops > maxRedirects {
-			return nil, fmt.Errorf("more than %d redirects", maxRedirects)
-		}
-	}
-	if _, _, basic := req.BasicAuth(); basic && req.URL.Scheme != "https" && !isLoopback(req.URL.Hostname()) {
-		return nil, errors.New("the registry has credentials, which are not sent over plain http: give it a certificate")
+	if _, _, basic := req.BasicAuth(); basic && req.URL.Scheme != "https" && !b.plain {
+		return nil, errors.New("the login is not sent over plain http: give the registry a certificate, or have the operator write http:// before it")
 	}
 	resp, err := b.inner.RoundTrip(req)
 	if err != nil {

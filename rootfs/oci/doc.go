@@ -3,8 +3,8 @@
 //
 //	ref, err := oci.ParseReference("oci://registry.example.com/blog:1.2")
 //	c := oci.NewClient(oci.ClientConfig{Transport: judged})
-//	digest, err := c.Digest(ctx, ref)          // what the tag stands for now
-//	repo, err := c.Repository(ref)             // or a folder in OCI's layout: any [Blobs]
+//	repo, err := c.Repository(ctx, ref)        // or a folder in OCI's layout: any [Blobs]
+//	digest, err := repo.Digest(ctx)            // what the tag stands for now
 //	img, err := oci.Open(ctx, repo, digest)    // manifest and configuration, verified
 //	blob, err := oci.OpenLayer(ctx, repo, img.Layers[0])
 //	stats, err := oci.Unpack(decompressed, root, oci.Limits{}) // in the form of overlayfs

@@ -37,6 +37,7 @@ func (u *unpacker) folder(name string) error {
 		return err
 	}
 	u.dirs[name] = &folder{Mode: 0o755}
+	u.Disk += block
 	if anew {
 		return u.opaque(name)
 	}
@@ -85,6 +86,9 @@ func (u *unpacker) place(name string) (dir *os.Root, base string, err error) {
 	return dir, base, nil
 }
 
+// block is what file systems give out space in.
+const block = 4096
+
 // file makes a regular file.
 func (u *unpacker) file(h *tar.Header, name string, body io.Reader) (err error) {
 	if h.Size > u.lim.Bytes-u.Bytes {
@@ -102,6 +106,7 @@ func (u *unpacker) file(h *tar.Header, name string, body io.Reader) (err error) 
 	// Without the wrapping, io.Copy would not use our buffer.
 	n, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{body}, u.buf)
 	u.Bytes += n
+	u.Disk += (n + block - 1) &^ (block - 1)
 	if err != nil {
 		return err
 	}

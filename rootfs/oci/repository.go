@@ -2,103 +2,100 @@ package oci
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
+	"net/http"
+	"net/url"
+	"strings"
 
-	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// A repository is one name in a registry, for as long as one image is fetched: it
-// is logged in once.
-type repository struct {
-	c      *Client
+// A Repository is one name in a registry, for as long as it takes to fetch an image:
+// it is logged in.
+type Repository struct {
 	ref    Reference
-	puller *remote.Puller
+	scheme string
+	client *http.Client
 }
 
-// Repository is where the reference's image and its layers are.
-func (c *Client) Repository(r Reference) (Blobs, error) {
-	p, err := c.puller()
-	if err != nil {
-		return nil, err
-	}
-	return &repository{c, r, p}, nil
-}
+// accepted are the kinds of manifests that a registry may answer with: also those
+// that are refused, for the error to say so.
+var accepted = strings.Join([]string{
+	string(types.OCIManifestSchema1), string(types.OCIImageIndex), string(types.DockerManifestSchema2), string(types.DockerManifestList),
+	string(types.DockerManifestSchema1), string(types.DockerManifestSchema1Signed),
+}, ", ")
 
-func (r *repository) Manifest(ctx context.Context, digest string) ([]byte, string, error) {
-	ref, err := r.c.reference(r.ref.With(digest))
+// ask asks for a thing of the repository's.
+func (r *Repository) ask(ctx context.Context, method, kind, id string) (*http.Response, error) {
+	u := url.URL{Scheme: r.scheme, Host: r.ref.Registry, Path: "/v2/" + r.ref.Repository + "/" + kind + "/" + id}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
 	if err != nil {
-		return nil, "", invalid("no digest: %s", quote(digest))
+		return nil, invalid("no name of %s: %s", kind, quote(id))
 	}
-	d, err := r.puller.Get(withSmallBodies(ctx), ref)
-	if err != nil {
-		return nil, "", explain(err)
+	if kind == "manifests" {
+		req.Header.Set("Accept", accepted)
 	}
-	return d.Manifest, string(d.MediaType), nil
-}
-
-func (r *repository) Blob(ctx context.Context, digest string) (io.ReadCloser, error) {
-	ref, err := r.c.digest(r.ref.With(digest))
-	if err != nil {
-		return nil, invalid("no digest: %s", quote(digest))
-	}
-	layer, err := r.puller.Layer(ctx, ref)
+	resp, err := r.client.Do(req)
 	if err != nil {
 		return nil, explain(err)
 	}
-	body, err := layer.Compressed()
-	if err != nil {
+	if err := transport.CheckError(resp, http.StatusOK); err != nil {
+		resp.Body.Close()
 		return nil, explain(err)
 	}
-	return body, nil
+	return resp, nil
 }
 
-// OpenLayer opens a layer's blob. Its end is an error when the blob was not what
-// the manifest says.
-func OpenLayer(ctx context.Context, from Blobs, l Layer) (io.ReadCloser, error) {
-	body, err := from.Blob(ctx, l.Digest)
+// Digest is what the reference stands for at this moment. It asks for no content,
+// unless the registry does not answer to that as it should.
+func (r *Repository) Digest(ctx context.Context) (string, error) {
+	if r.ref.Digest != "" {
+		return r.ref.Digest, nil
+	}
+	ctx = withSmallBodies(ctx)
+	resp, err := r.ask(ctx, http.MethodHead, "manifests", r.ref.Tag)
+	if err == nil {
+		resp.Body.Close()
+		if digest := resp.Header.Get("Docker-Content-Digest"); digestForm.MatchString(digest) {
+			return digest, nil
+		}
+	}
+	if errors.Is(err, ErrUnreachable) {
+		return "", err
+	}
+	content, _, err := r.manifest(ctx, r.ref.Tag)
+	if err != nil {
+		return "", err
+	}
+	return digestOf(content), nil
+}
+
+// Manifest returns one manifest, or index, which is not verified.
+func (r *Repository) Manifest(ctx context.Context, digest string) ([]byte, string, error) {
+	return r.manifest(withSmallBodies(ctx), digest)
+}
+
+func (r *Repository) manifest(ctx context.Context, id string) ([]byte, string, error) {
+	resp, err := r.ask(ctx, http.MethodGet, "manifests", id)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, "", fmt.Errorf("manifest: %w", explain(err))
+	}
+	return content, resp.Header.Get("Content-Type"), nil
+}
+
+// Blob opens a blob, which is not verified.
+func (r *Repository) Blob(ctx context.Context, digest string) (io.ReadCloser, error) {
+	resp, err := r.ask(ctx, http.MethodGet, "blobs", digest)
 	if err != nil {
 		return nil, err
 	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{Verify(body, l.Digest, l.Size), body}, nil
-}
-
-// Verify reads r to its end, which is an error unless all of it has that digest
-// and, when size is not negative, that size.
-func Verify(r io.Reader, digest string, size int64) io.Reader {
-	return &verifier{r: r, sum: sha256.New(), digest: digest, size: size}
-}
-
-type verifier struct {
-	r      io.Reader
-	sum    hash.Hash
-	digest string
-	size   int64
-	n      int64
-}
-
-func (v *verifier) Read(p []byte) (int, error) {
-	n, err := v.r.Read(p)
-	v.n += int64(n)
-	v.sum.Write(p[:n])
-	if v.size >= 0 && v.n > v.size {
-		return 0, &kindError{ErrDigest, fmt.Sprintf("is larger than the %d bytes that it should have", v.size)}
-	}
-	if !errors.Is(err, io.EOF) {
-		return n, err
-	}
-	if v.size >= 0 && v.n < v.size {
-		return n, &kindError{ErrDigest, fmt.Sprintf("ends after %d of %d bytes", v.n, v.size)}
-	}
-	if got := "sha256:" + hex.EncodeToString(v.sum.Sum(nil)); got != v.digest {
-		return n, mismatch(v.digest, got)
-	}
-	return n, err
+	return resp.Body, nil
 }

@@ -44,6 +44,7 @@ func (l Limits) raw() int64 { return l.Bytes + int64(l.Entries)*4096 + 1<<20 }
 // Stats say what a layer holds.
 type Stats struct {
 	Bytes   int64 `json:"bytes"`
+	Disk    int64 `json:"disk"` // bytes that its files take, about
 	Entries int   `json:"entries"`
 
 	// Opaque: nothing of the layers below is to be seen. It is told of the whole
