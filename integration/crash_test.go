@@ -15,6 +15,9 @@ import (
 	"syscall"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/gilliam/hypervisor/integration/registry"
 	"github.com/gilliam/hypervisor/integration/testbed"
 	"github.com/gilliam/hypervisor/server/proc"
 )
@@ -94,6 +97,13 @@ func TestCrashMatrix(t *testing.T) {
 	}
 	// Its image is a second one, for which the cache has no room beside the first.
 	fails := proc.Request{App: "crash", Name: "fails", Image: images + "other.tar.gz", Command: proc.Shell("echo start; exit 3"), Supervision: restart(proc.RestartOnFailure, 1)}
+	// This one is a container image, whose command is its own.
+	r := registry.New(t)
+	r.Push("app:1", layered(t, v1.Config{Cmd: []string{"/usr/bin/sh", "-c", "trap 'exit 0' TERM; echo start; while :; do sleep 0.1; done"}}))
+	contained := proc.Request{
+		App: "crash", Name: "contained", Image: r.Ref("app:1"),
+		Supervision: proc.Supervision{Health: &proc.Health{Exec: []string{"/usr/bin/sh", "-c", ":"}, Interval: 0.05}},
+	}
 	var table strings.Builder
 	for _, point := range failpoints(t) {
 		t.Run(point, func(t *testing.T) {
@@ -104,7 +114,7 @@ func TestCrashMatrix(t *testing.T) {
 			d.binary, d.env = binary, []string{"GILLIAM_FAILPOINT=" + point}
 			d.start()
 			c := &crash{daemon: d, t: t, receiver: newMailbox(t)}
-			for _, c.request = range []proc.Request{lives, fails} {
+			for _, c.request = range []proc.Request{lives, fails, contained} {
 				c.request.Callback = c.receiver.url()
 				if c.journey(); c.dead() {
 					break

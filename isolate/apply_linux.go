@@ -13,7 +13,8 @@ type builder struct {
 	at     string // where the root is mounted
 	userns int    // user namespace for idmapped mounts
 	layer  *later[*os.File]
-	root   int // the sandbox's root, once it is mounted
+	owner  int // the sandbox's root, on the host
+	root   int // the sandbox's root folder, once it is mounted
 	empty  int // an empty read-only folder, once a mask needed one
 }
 
@@ -21,7 +22,7 @@ type builder struct {
 // and makes the root the thread's working directory. What it mounts goes away with
 // the thread's mount namespace; it owns only descriptors.
 func build(p Plan, userns int, network, layer *later[*os.File]) error {
-	b := builder{at: p.Root, userns: userns, layer: layer, root: -1, empty: -1}
+	b := builder{at: p.Root, owner: int(p.IDs.Base), userns: userns, layer: layer, root: -1, empty: -1}
 	defer func() {
 		unix.Close(b.root)
 		unix.Close(b.empty)
@@ -139,7 +140,8 @@ func (b *builder) target(p string, isDir, replace bool) (int, error) {
 	return openIn(b.root, p, 0)
 }
 
-// mkdir makes p and the folders above it that are missing.
+// mkdir makes p and the folders above it that are missing. They are the sandbox's
+// root's.
 func (b *builder) mkdir(p string, mode uint32) error {
 	if p == "/" {
 		return nil
@@ -149,7 +151,12 @@ func (b *builder) mkdir(p string, mode uint32) error {
 	} else if err != unix.ENOENT {
 		return err
 	}
-	mkdir := func(dir int, name string) error { return unix.Mkdirat(dir, name, mode) }
+	mkdir := func(dir int, name string) error {
+		if err := unix.Mkdirat(dir, name, mode); err != nil {
+			return err
+		}
+		return unix.Fchownat(dir, name, b.owner, b.owner, unix.AT_SYMLINK_NOFOLLOW)
+	}
 	err := b.in(p, mkdir)
 	if err != unix.ENOENT {
 		return err

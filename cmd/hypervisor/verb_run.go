@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/rootfs"
 	"github.com/gilliam/hypervisor/server/proc"
 )
 
@@ -47,7 +48,10 @@ func (a *app) runVerb() *cobra.Command {
 		Short: "Run one proc, with its output here and its exit status",
 		Long: `Run a command in a sandbox of its own. Its output comes out here, its exit
 status becomes ours, and Ctrl-C stops it. With an image it runs in /app, where
-the image is unpacked. After --detach it runs on by itself; with
+the image is unpacked. An image of a registry, oci://…, is the whole root in
+place of the template: its command runs unless there is another here, in its
+environment and working directory, as its user if that is a number, else 1000.
+After --detach it runs on by itself; with
 --wait-listening too, we end when a process of it listens on the port that it
 has in PORT.
 
@@ -56,6 +60,7 @@ The status is 125 when the proc could not be made or was never executed.`,
   sudo hypervisor run --shell 'env | sort; id'
   sudo hypervisor run --app blog --name web.1 --image https://example.com/blog.tar.gz \
       --env DEBUG=1 --memory 512M --detach --shell './run --port $PORT'
+  sudo hypervisor run --image oci://registry.example.com/blog:1.2
   sudo hypervisor run --mount type=volume,source=blog,target=/data --mount type=tmpfs,target=/scratch,size=64M \
       --shell 'date >>/data/log; cat /data/log; df /scratch'
   sudo hypervisor run --detach --wait-listening --boot-timeout 30s --shell 'exec python3 -m http.server $PORT'`,
@@ -75,10 +80,10 @@ The status is 125 when the proc could not be made or was never executed.`,
 	f.SortFlags = false
 	f.StringVar(&cfg.app, "app", "run", "`NAME` of the app")
 	f.StringVar(&cfg.name, "name", "", "`NAME` of the proc (default a random one)")
-	f.StringVar(&cfg.image, "image", "", "`URL`, or path on the daemon's host, of a tar (.gz, .xz, .zst) or zip to be /app")
+	f.StringVar(&cfg.image, "image", "", "`URL`, or path on the daemon's host, of a tar (.gz, .xz, .zst) or zip to be /app; or oci://REGISTRY/NAME:TAG, to be the whole root")
 	f.StringVar(&cfg.digest, "image-digest", "", "`DIGEST` that the image must have: sha256: and what sha256sum(1) says of the archive")
 	f.StringVar(&cfg.shell, "shell", "", "a `LINE` for the shell, in place of COMMAND")
-	f.StringVar(&cfg.user, "user", "", "`USER`: root, of its own user namespace, where the daemon allows it (default the template's)")
+	f.StringVar(&cfg.user, "user", "", "`USER`: root, of its own user namespace, where the daemon allows it; with an oci:// image also UID or UID:GID (default the template's or the image's)")
 	addList(f, &cfg.caps, "cap", "CAP", "capability to have, as CAP_CHOWN, where the daemon allows it; repeatable", isolate.ParseCapability)
 	addWhole(f, &cfg.mounts, "mount", mountKind, "what to mount: a volume by its name, a bind of a path on the daemon's host with readonly, or a tmpfs with size=SIZE and exec if wanted; repeatable", parseMount)
 	addWhole(f, &cfg.env, "env", "KEY=VALUE", "variable of the app's environment; repeatable", parseEnv)
@@ -126,6 +131,9 @@ func (c *runConfig) supervision() (proc.Supervision, error) {
 		s.Health.HTTP = what
 	case kind == "exec" && what != "":
 		s.Health.Exec = proc.Shell(what).Args()
+		if rootfs.IsContainer(c.image) {
+			s.Health.Exec = []string{"/bin/sh", "-c", what}
+		}
 	default:
 		return s, usagef("--health: must be http:/PATH, tcp or exec:LINE, not %q", c.checks)
 	}
@@ -146,6 +154,7 @@ func (c *runConfig) request(args []string) (proc.Request, error) {
 		req.Command = proc.Shell(c.shell)
 	case len(args) > 0:
 		req.Command = proc.Exec(args...)
+	case rootfs.IsContainer(c.image): // what it says itself
 	default:
 		return req, usagef("a command is needed: hypervisor run -- /bin/echo hello, or hypervisor run --shell 'echo hello'")
 	}

@@ -28,10 +28,14 @@ func mergeConfig(config map[string]string, port int, host string) map[string]str
 	return merged
 }
 
-// environment is the whole environment of an app: its config, HOME, and a PATH
-// when it has none. It is sorted.
-func environment(config map[string]string, home string) []string {
+// environment is the whole environment of an app: what its image has, KEY=value,
+// then its config, HOME, and a PATH when it has none. It is sorted.
+func environment(image []string, config map[string]string, home string) []string {
 	all := map[string]string{"PATH": defaultPath}
+	for _, kv := range image {
+		k, v, _ := strings.Cut(kv, "=")
+		all[k] = v
+	}
 	maps.Copy(all, config)
 	all["HOME"] = home
 	env := make([]string, 0, len(all))

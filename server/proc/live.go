@@ -248,11 +248,14 @@ func (i *instance) provision() (isolate.Spec, error) {
 	ctx, cancel := context.WithCancel(i.boot)
 	defer cancel()
 	defer context.AfterFunc(i.m.life, cancel)()
-	template, err := i.m.cfg.Templates.Get(templateRef(r.Proc))
-	if err != nil {
-		return isolate.Spec{}, err
-	}
+	var template rootfs.Template
 	var image rootfs.Image
+	var err error
+	if !rootfs.IsContainer(r.Proc.Image) { // which brings its own
+		if template, err = i.m.cfg.Templates.Get(templateRef(r.Proc)); err != nil {
+			return isolate.Spec{}, err
+		}
+	}
 	if r.Proc.Image != "" {
 		start := time.Now()
 		want := rootfs.Want{Ref: r.Proc.Image, Digest: r.Proc.ImageDigest, Holder: r.Proc.ID}
@@ -262,6 +265,13 @@ func (i *instance) provision() (isolate.Spec, error) {
 		i.setImage(image.Digest)
 		i.phase("fetch", start)
 		failpoint.Hit("proc.image.fetched")
+	}
+	if image.Container != nil {
+		if err := i.settle(image); err != nil {
+			return isolate.Spec{}, err
+		}
+		failpoint.Hit("proc.container.settled")
+		r = i.recorded()
 	}
 	start := time.Now()
 	ids := idsOf(*r.IDs)
@@ -273,8 +283,12 @@ func (i *instance) provision() (isolate.Spec, error) {
 		return isolate.Spec{}, err
 	}
 	i.phase("layer", start)
-	spec := specOf(i.m.cfg.StateDir, r.Proc, template, ids, layer)
-	spec.Binds = i.m.binds(r.Proc, image.Dir)
+	b, shown := onTemplate(r.Proc, template), image.Dir
+	if image.Container != nil {
+		b, shown = onContainer(r.Proc, *image.Container), ""
+	}
+	spec := specOf(i.m.cfg.StateDir, r.Proc, b, ids, layer)
+	spec.Binds = i.m.binds(r.Proc, shown)
 	return spec, i.m.provideMounts(&spec, r.Proc.Mounts)
 }
 

@@ -325,7 +325,7 @@ func newProc(r Request, id string) Proc {
 	if p.User == rootUser && len(p.Capabilities) == 0 {
 		p.Capabilities = slices.Clone(isolate.RootCapabilities)
 	}
-	if p.Template == "" {
+	if p.Template == "" && !rootfs.IsContainer(p.Image) {
 		p.Template = "default"
 	}
 	if p.Network == "" {

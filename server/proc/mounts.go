@@ -110,7 +110,7 @@ func (r Request) checkTarget(n int) error {
 			return fmt.Errorf("must not hold or hide %s, which every proc has", own)
 		}
 	}
-	if r.Image != "" && target == appDir {
+	if r.Image != "" && !rootfs.IsContainer(r.Image) && target == appDir {
 		return fmt.Errorf("must not be %s: the image is there; it may be a folder in it", appDir)
 	}
 	for other := range n {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/rootfs"
+	"github.com/gilliam/hypervisor/rootfs/oci"
 )
 
 // ErrNotRunning is a proc that must run for what was asked, and does not.
@@ -33,20 +34,46 @@ func (m *Manager) Plan(ctx context.Context, r Request) (isolate.Plan, error) {
 	p := newProc(r, uuid.NewString())
 	p.Port = m.cfg.BasePort
 	p.Config = mergeConfig(r.Config, p.Port, m.host)
-	template, err := m.cfg.Templates.Get(p.Template)
+	b, err := m.plannedBase(p)
 	if err != nil {
-		return isolate.Plan{}, &FieldError{"template", err.Error()}
+		return isolate.Plan{}, err
 	}
-	spec := specOf(m.cfg.StateDir, p, template, idsOf(0), m.cfg.Layers.At(p.ID, p.Limits))
+	spec := specOf(m.cfg.StateDir, p, b, idsOf(0), m.cfg.Layers.At(p.ID, p.Limits))
 	image := ""
-	if p.Image != "" {
-		image = filepath.Join(m.cfg.StateDir, "cache", url.PathEscape(rootfs.Redact(p.Image)))
+	if p.Image != "" && !rootfs.IsContainer(p.Image) {
+		image = m.planned(p.Image)
 	}
 	spec.Binds = m.binds(p, image)
 	if err := m.mount(&spec, p.Mounts); err != nil {
 		return isolate.Plan{}, err
 	}
 	return isolate.NewPlan(spec, m.cfg.Engine.Host())
+}
+
+// planned is a path for an image that has none yet.
+func (m *Manager) planned(image string) string {
+	return filepath.Join(m.cfg.StateDir, "cache", url.PathEscape(rootfs.Redact(image)))
+}
+
+// plannedBase is the base that a proc would have. A container image that is not in
+// the cache stands there as one layer.
+func (m *Manager) plannedBase(p Proc) (base, error) {
+	if !rootfs.IsContainer(p.Image) {
+		template, err := m.cfg.Templates.Get(p.Template)
+		if err != nil {
+			return base{}, &FieldError{"template", err.Error()}
+		}
+		return onTemplate(p, template), nil
+	}
+	c := rootfs.Container{Layers: []string{m.planned(p.Image)}, Config: oci.Config{Dir: "/"}}
+	if known, ok := m.cfg.Images.Known(p.Image); ok {
+		c = *known.Container
+	}
+	b := onContainer(p, c)
+	if len(b.args) == 0 {
+		return base{}, &FieldError{"command", "must be given for a plan of an image that is not in the cache, or has no command of its own"}
+	}
+	return b, nil
 }
 
 // PlanOf is the plan that a running proc was launched by.
@@ -85,21 +112,19 @@ func (m *Manager) running(id string) (*isolate.Sandbox, error) {
 }
 
 // specOf is the sandbox that a proc asks for, but its binds.
-func specOf(owner string, p Proc, t rootfs.Template, ids isolate.IDRange, layer isolate.Layer) isolate.Spec {
-	user := t.User
-	if p.User == rootUser {
-		user = isolate.User{}
-	}
+func specOf(owner string, p Proc, b base, ids isolate.IDRange, layer isolate.Layer) isolate.Spec {
+	lowest := len(b.lowers) - 1
 	return isolate.Spec{
 		ID:           p.ID,
 		Owner:        owner,
 		Hostname:     hostname(p.App, p.Name),
-		Template:     t.Path,
+		Template:     b.lowers[lowest],
+		Lowers:       b.lowers[:lowest],
 		Layer:        layer,
-		Args:         p.Command.Args(),
-		Env:          environment(p.Config, appDir),
-		Dir:          appDir,
-		User:         user,
+		Args:         b.args,
+		Env:          environment(b.env, p.Config, b.home),
+		Dir:          b.dir,
+		User:         b.user,
 		Capabilities: p.Capabilities,
 		Seccomp:      p.Seccomp,
 		IDs:          ids,
@@ -108,8 +133,8 @@ func specOf(owner string, p Proc, t rootfs.Template, ids isolate.IDRange, layer 
 	}
 }
 
-// binds are the image, the host's resolver configuration and a hosts file in
-// which the proc's own name is loopback.
+// binds are the tree of its image, if it has one, the host's resolver configuration
+// and a hosts file in which the proc's own name is loopback.
 func (m *Manager) binds(p Proc, image string) []isolate.Bind {
 	var binds []isolate.Bind
 	if image != "" {

@@ -15,12 +15,12 @@ import (
 type Request struct {
 	App   string `json:"app"`
 	Name  string `json:"name"`
-	Image string `json:"image"` // URL or allowed path of an archive; empty: no image, an empty /app
+	Image string `json:"image"` // URL or allowed path of an archive, or oci:// and a registry's name for it; empty: no image, an empty /app
 	// ImageDigest is what the image must be, "sha256:" and 64 digits; empty:
 	// whatever Image gives.
 	ImageDigest string `json:"image_digest,omitempty"`
 
-	Command  Command           `json:"command"`            // a string for the shell, or a list to execute
+	Command  Command           `json:"command"`            // a string for the shell, or a list to execute; empty: what a registry's image says
 	Config   map[string]string `json:"config,omitempty"`   // the app's environment
 	Callback string            `json:"callback,omitempty"` // URL told of every change of state
 	// CallbackSecret signs what Callback is told, in place of the hypervisor's
@@ -33,7 +33,7 @@ type Request struct {
 	Supervision
 
 	// What follows needs the operator's policy.
-	User         string              `json:"user,omitempty"`         // empty: the template's; "root": root of its own user namespace
+	User         string              `json:"user,omitempty"`         // empty: the template's, or the image's; "root": root of its own user namespace; with a registry's image also a number
 	Capabilities []string            `json:"capabilities,omitempty"` // as in capabilities(7)
 	Seccomp      *specs.LinuxSeccomp `json:"seccomp,omitempty"`      // a profile in OCI's form, in place of the default
 }

@@ -179,6 +179,7 @@ func (i *instance) holdImage() {
 	if err != nil {
 		return // not launched now, or what is wrong was said by who looked for the sandbox
 	}
+	i.m.cfg.Images.HoldLayers(append(spec.Lowers, spec.Template), p.ID)
 	for _, b := range spec.Binds {
 		if b.Target == appDir {
 			i.setImage(i.m.cfg.Images.Hold(b.Source, p.ID))

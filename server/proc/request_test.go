@@ -183,13 +183,16 @@ func TestEnvironment(t *testing.T) {
 	if config["PORT"] != "1" {
 		t.Error("the client's config was changed")
 	}
-	got := environment(merged, "/app")
-	want := []string{"A=b=c", "HOME=/app", "HOST=node.example", "PATH=" + defaultPath, "PORT=10000"}
+	got := environment([]string{"A=image", "B=image", "PATH=/image", "HOME=/image"}, merged, "/app")
+	want := []string{"A=b=c", "B=image", "HOME=/app", "HOST=node.example", "PATH=/image", "PORT=10000"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := environment(map[string]string{"PATH": "/x"}, "/app"); !slices.Contains(got, "PATH=/x") {
+	if got := environment(nil, map[string]string{"PATH": "/x"}, "/app"); !slices.Contains(got, "PATH=/x") {
 		t.Errorf("the app's own PATH: %q", got)
+	}
+	if got := environment(nil, nil, "/app"); !slices.Contains(got, "PATH="+defaultPath) {
+		t.Errorf("no PATH: %q", got)
 	}
 }
 

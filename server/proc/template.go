@@ -18,6 +18,9 @@ func (i *instance) book() error {
 		if err := i.number(r); err != nil {
 			return err
 		}
+		if rootfs.IsContainer(r.Proc.Image) {
+			return nil // which is in place of one
+		}
 		t, err := i.m.cfg.Templates.Get(templateRef(r.Proc))
 		if err != nil {
 			return err
@@ -40,7 +43,7 @@ func templateRef(p Proc) string {
 func (m *Manager) TemplateUses() map[string]int {
 	uses := make(map[string]int)
 	for _, p := range m.List() {
-		if p.State.Ended() {
+		if p.State.Ended() || rootfs.IsContainer(p.Image) {
 			continue
 		}
 		ref := templateRef(p)

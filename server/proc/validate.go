@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/rootfs"
+	"github.com/gilliam/hypervisor/rootfs/oci"
 	"github.com/gilliam/hypervisor/server/proc/outbox"
 )
 
@@ -33,6 +35,9 @@ func (r Request) check() error {
 	}
 	if err := r.checkCallback(); err != nil {
 		return err
+	}
+	if r.Template != "" && rootfs.IsContainer(r.Image) {
+		return &FieldError{"template", "must be left out with an image of a registry, which is the whole root"}
 	}
 	if r.Network != "" && r.Network != isolate.NetworkHost && r.Network != isolate.NetworkNone {
 		return &FieldError{"network", `must be "host" or "none"`}
@@ -68,6 +73,9 @@ func (r Request) checkNames() error {
 
 func (r Request) checkCommand() error {
 	if r.Command.IsZero() {
+		if rootfs.IsContainer(r.Image) { // it may have one of its own
+			return nil
+		}
 		return &FieldError{"command", "must be given: a string for the shell, or a list to execute"}
 	}
 	args := r.Command.Args()
@@ -158,7 +166,12 @@ func (r Request) allowed(policy isolate.Policy) error {
 	case rootUser:
 		spec.User = isolate.User{}
 	default:
-		return &FieldError{"user", `must be "root" or left out: apps run as the user of their template`}
+		if !rootfs.IsContainer(r.Image) {
+			return &FieldError{"user", `must be "root" or left out: apps run as the user of their template`}
+		}
+		if _, _, ok := oci.ParseUser(r.User); !ok {
+			return &FieldError{"user", `must be "root", "UID" or "UID:GID" of 1 to 65533, or left out: names are not looked up in an image`}
+		}
 	}
 	for _, name := range r.Capabilities {
 		if _, err := isolate.ParseCapability(name); err != nil {
