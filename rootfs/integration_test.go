@@ -74,8 +74,10 @@ func TestRemoveKeepsOffMounts(t *testing.T) {
 			}
 			return nil
 		})
-		// In this namespace nothing is mounted, so that it can be finished.
-		if err := l.Remove("a"); err != nil {
+		// In this namespace nothing is mounted, so that the next to open it can finish.
+		if next, err := OpenLayers(l.dir); err != nil {
+			t.Error(err)
+		} else if err := next.Close(); err != nil {
 			t.Error(err)
 		}
 		if got := left(t, l); len(got) != 0 {
