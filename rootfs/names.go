@@ -7,6 +7,7 @@ import (
 
 var (
 	templateName    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	hexSum          = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	templateVersion = regexp.MustCompile(`^[0-9a-f]{16}$`)
 	volumeName      = templateName
 	layerID         = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)

@@ -345,6 +345,7 @@ func TestSweepTemplates(t *testing.T) {
 	must(os.MkdirAll(filepath.Join(store, gonePrefix+"1", "tree/etc"), 0o700))
 	lost := b.seal("lost")
 	must(os.Remove(filepath.Join(store, "lost", currentName)), os.Symlink("x", filepath.Join(store, "lost", currentNewName)))
+	must(os.Symlink("x", filepath.Join(store, "web", currentNewName)))
 	must(os.Mkdir(filepath.Join(store, "empty"), 0o700), os.Symlink(web.Version, filepath.Join(store, "empty", currentName)))
 	must(os.MkdirAll(filepath.Join(store, "plain/etc"), 0o700))
 
@@ -354,6 +355,9 @@ func TestSweepTemplates(t *testing.T) {
 		if got := b.names(""); !slices.Equal(got, want) {
 			t.Errorf("in the store: %q, want %q", got, want)
 		}
+	}
+	if got := b.names("web"); len(got) != 2 || !slices.Contains(got, "current") || !slices.Contains(got, web.Version) {
+		t.Errorf("of web: %q", got)
 	}
 	if got, err := b.ts.Get("lost"); err != nil || got != lost {
 		t.Errorf("got %+v, %v, want %+v", got, err, lost)

@@ -230,10 +230,11 @@ func (t *Templates) unknown(ref string) error {
 		}
 		text += " (there is " + strings.Join(names, ", ") + ")"
 	}
-	text += fmt.Sprintf(": make it with \"hypervisor template adopt %s DIR\" of a folder with a root file system", name)
-	if name == DefaultTemplate {
-		text += ", or with \"sudo make template\""
+	if t.isBuiltin(name) {
+		return &kindError{ErrNotExist, text}
 	}
+	text += fmt.Sprintf(": make it with \"hypervisor template build %s\" of Debian packages, or with \"hypervisor template import %[1]s "+
+		"DIR|TAR|IMAGE\" of what you have", name)
 	return &kindError{ErrNotExist, text}
 }
 

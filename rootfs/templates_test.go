@@ -95,8 +95,8 @@ func TestAdopt(t *testing.T) {
 	b := newBench(t)
 	dir := b.debootstrap("new")
 	if _, err := b.ts.Get(""); true {
-		wantErr(t, err, ErrNotExist, "sudo make template")
-		wantErr(t, err, ErrNotExist, `"hypervisor template adopt default DIR"`)
+		wantErr(t, err, ErrNotExist, `"hypervisor template build default"`)
+		wantErr(t, err, ErrNotExist, `"hypervisor template import default DIR|TAR|IMAGE"`)
 	}
 	got, err := b.ts.Adopt(context.Background(), "", dir, AdoptOptions{ResolvConf: true, AptSources: true})
 	if err != nil {

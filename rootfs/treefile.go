@@ -18,18 +18,23 @@ const maxTreeFile = 1 << 20
 // Links lead nowhere outside the tree, a FIFO or a device is refused and not
 // waited for, and what is too long is refused.
 func readTreeFile(root *os.Root, name string) ([]byte, error) {
+	f, err := openTreeFile(root, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readBounded(f, name)
+}
+
+// openTreeFile opens a regular file, and nothing else, of such a tree.
+func openTreeFile(root *os.Root, name string) (*os.File, error) {
 	// Look first: opening a device can already have an effect.
 	if fi, err := root.Stat(name); err != nil {
 		return nil, err
 	} else if !fi.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
 	}
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return readBounded(f, name)
+	return root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
 // readBounded reads f to its end, if that comes soon enough.

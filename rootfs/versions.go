@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gilliam/hypervisor/isolate/failpoint"
 	"github.com/gilliam/hypervisor/rootfs/manifest"
 )
@@ -214,6 +216,9 @@ func (t *Templates) discardAll(names []string) error {
 // holds the store.
 func (t *Templates) repoint(name string) (newest string, err error) {
 	dir := filepath.Join(t.cfg.Dir, name)
+	if err := os.Remove(filepath.Join(dir, currentNewName)); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+		return "", err // whoever was about to rename it was killed
+	}
 	current, err := currentVersion(dir)
 	if err == nil {
 		if _, err = readTemplateRecord(filepath.Join(dir, current)); err == nil {
@@ -228,10 +233,8 @@ func (t *Templates) repoint(name string) (newest string, err error) {
 		return "", err
 	}
 	if len(versions) == 0 {
-		for _, link := range []string{currentName, currentNewName} {
-			if err := os.Remove(filepath.Join(dir, link)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return "", err
-			}
+		if err := os.Remove(filepath.Join(dir, currentName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
 		}
 		return "", absent(os.Remove(dir))
 	}

@@ -31,6 +31,7 @@ type app struct {
 	check     func() error // that this user may serve
 	open      opener
 	adopt     adopter
+	imports   importer
 	build     builder
 	install   builder
 	readyTime time.Duration // how long demo waits for the sample app
@@ -40,7 +41,7 @@ type app struct {
 func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{
 		env: environ(env), stdin: stdin, stdout: stdout, stderr: stderr,
-		check: mustBeRoot, open: openNode, adopt: adoptTemplate, build: buildTemplate, install: installPackages, readyTime: time.Minute,
+		check: mustBeRoot, open: openNode, adopt: adoptTemplate, imports: importTemplate, build: buildTemplate, install: installPackages, readyTime: time.Minute,
 	}
 	return a.run(ctx, args)
 }

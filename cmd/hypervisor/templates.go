@@ -27,7 +27,7 @@ func tellDefault(log *slog.Logger, store *rootfs.Templates, asked string) {
 		log.Warn("no default template: procs must name one", "err", err)
 	case asked == "" && store.Builtin(t):
 		log.Warn("there is no default template: procs that name none run on "+t.Name+", a small userland that is built in",
-			"make_one", "hypervisor template adopt default DIR")
+			"make_one", "hypervisor template build default")
 	}
 }
 

@@ -18,7 +18,7 @@ Once made it never changes: what is made later under its name is another
 version, and procs that run stay on theirs. Where a template is asked for,
 NAME@VERSION asks for one version.`,
 	}
-	cmd.AddCommand(a.templateBuildVerb(), a.templateAptVerb(), a.templateAdoptVerb(), a.templateLsVerb(), a.templateShowVerb(), a.templateVerifyVerb(), a.templateRmVerb(), a.templatePruneVerb())
+	cmd.AddCommand(a.templateBuildVerb(), a.templateAptVerb(), a.templateImportVerb(), a.templateAdoptVerb(), a.templateLsVerb(), a.templateShowVerb(), a.templateVerifyVerb(), a.templateRmVerb(), a.templatePruneVerb())
 	return cmd
 }
 
