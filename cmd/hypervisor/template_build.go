@@ -75,6 +75,9 @@ func (cfg *buildConfig) inDraft(ctx context.Context, draft *rootfs.Draft, apt ar
 	if err != nil {
 		return b, fmt.Errorf("this machine cannot run sandboxes: %w", err)
 	}
+	if host.AppArmor, err = host.AppArmor.Choose(""); err != nil {
+		return b, err
+	}
 	engine, err := isolate.NewEngine(host)
 	if err != nil {
 		return b, fmt.Errorf("this machine cannot run sandboxes: %w", err)

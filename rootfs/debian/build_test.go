@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +23,16 @@ import (
 	"github.com/gilliam/hypervisor/rootfs/debian/resolve"
 	"github.com/gilliam/hypervisor/rootfs/manifest"
 )
+
+// base is the same for all tests.
+var base = sync.OnceValue(func() archivetest.Package { return archivetest.Base(testbed.TemplateDir()) })
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
 
 func TestMain(m *testing.M) { testbed.Main(m) }
 
@@ -266,7 +277,7 @@ func TestScriptIsInside(t *testing.T) {
 		} >/var/lib/found 2>/dev/null || :`}, nil)
 	tree, _, err := s.build("nosy")
 	must(t, err)
-	want := fmt.Sprintf("lo\nlocalhost\n         0 %10d      65536\nchrooted\n", ids.Base)
+	want := fmt.Sprintf("lo\nlocalhost\n         0 %10d      65536\n", ids.Base)
 	if got := s.read(tree, "var/lib/found"); got != want {
 		t.Errorf("found %q, want %q", got, want)
 	}

@@ -16,8 +16,8 @@ import (
 )
 
 // capabilities are what scripts of packages need to be root of the tree, and of
-// nothing else.
-var capabilities = append([]string{"CAP_SETFCAP", "CAP_SYS_CHROOT"}, isolate.RootCapabilities...)
+// nothing else: some give programs capabilities instead of a setuid bit.
+var capabilities = append([]string{"CAP_SETFCAP"}, isolate.RootCapabilities...)
 
 // environment is what scripts find.
 func (j *job) environment() []string {

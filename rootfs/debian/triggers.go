@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
+
+	"github.com/gilliam/hypervisor/rootfs/debian/control"
 )
 
 // Triggers (deb-triggers(5)): what packages are interested in is in the database,
@@ -17,6 +18,9 @@ const (
 	fileTriggers = adminDir + "/triggers/File"     // lines of path and package
 	pending      = adminDir + "/triggers/Unincorp" // what dpkg has not looked at yet
 )
+
+// dpkgsOwn are files in the folder of triggers that are none.
+var dpkgsOwn = []string{"File", "Lock", "Unincorp"}
 
 // An interest of a package in a trigger.
 type interest struct{ trigger, pkg string }
@@ -56,7 +60,7 @@ func interests(u *unpacked) []interest {
 	for line := range strings.Lines(string(u.script("triggers"))) {
 		line, _, _ = strings.Cut(line, "#")
 		f := strings.Fields(line)
-		if len(f) != 2 || strings.ContainsAny(f[1], "\x00") || !strings.HasPrefix(f[1], "/") && path.Base(f[1]) != f[1] {
+		if len(f) != 2 || !strings.HasPrefix(f[1], "/") && !control.ValidName(strings.ToLower(f[1])) || slices.Contains(dpkgsOwn, f[1]) {
 			continue
 		}
 		switch f[0] {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"net/http"
@@ -55,9 +56,9 @@ func open(path string, f File) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	hash := sha256.New()
-	n, err := io.Copy(hash, file)
-	if err == nil && (n != f.Size || hex.EncodeToString(hash.Sum(nil)) != f.SHA256) {
+	sum := sha256.New()
+	n, err := io.Copy(sum, file)
+	if err == nil && (n != f.Size || hex.EncodeToString(sum.Sum(nil)) != f.SHA256) {
 		err = errDiffers
 	}
 	if err == nil {
@@ -78,70 +79,88 @@ func (c *Client) download(ctx context.Context, f File, part string, p Progress) 
 		return &finalError{err}
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	hash := sha256.New()
-	have, err := io.Copy(hash, out)
-	if err != nil {
+	d := &download{file: f, out: out, hash: sha256.New(), progress: p}
+	if d.have, err = io.Copy(d.hash, out); err != nil {
 		return &finalError{err}
 	}
-	began := have
-	if have > f.Size {
-		have = restart(out, hash.Reset)
+	if d.have > f.Size {
+		d.restart()
 	}
-	if have < f.Size {
-		// Ends with the body, by the timer or by the caller's own context.
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		resp, err := c.get(ctx, f.URL, have)
-		if isStatus(err, http.StatusRequestedRangeNotSatisfiable) {
-			restart(out, hash.Reset)
-			return err
-		}
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		if have > 0 && (resp.StatusCode != http.StatusPartialContent || !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", have))) {
-			if resp.StatusCode == http.StatusPartialContent {
-				return errors.New("the server sent another part than was asked for")
-			}
-			have = restart(out, hash.Reset)
-		}
-		p.add(have)
-		body := &watched{body: io.LimitReader(resp.Body, f.Size-have+1), timer: time.AfterFunc(stallTimeout, func() { cancel(errStalled) }), progress: p}
-		defer body.timer.Stop()
-		n, err := io.Copy(io.MultiWriter(out, hash), body)
-		have += n
-		if err != nil {
-			p.add(-have)
-			if cause := context.Cause(ctx); cause != nil {
-				err = cause
-			}
-			return fmt.Errorf("after %d of %d bytes: %w", have, f.Size, err)
-		}
-	} else {
-		p.add(have)
+	began := d.have
+	if d.have == f.Size {
+		p.add(d.have)
+	} else if err := d.transfer(ctx, c); err != nil {
+		return err
 	}
-	if got := hex.EncodeToString(hash.Sum(nil)); have != f.Size || got != f.SHA256 {
-		p.add(-have)
-		if have < f.Size {
-			return fmt.Errorf("ended after %d of %d bytes", have, f.Size)
-		}
-		restart(out, hash.Reset)
-		err := fmt.Errorf("what came has hash %s, not %s: the mirror is being updated, or is not to be trusted", got, f.SHA256)
-		if began == 0 {
-			return &finalError{err}
-		}
-		return err // what was there may have been wrong: once more from the beginning
+	got := hex.EncodeToString(d.hash.Sum(nil))
+	switch {
+	case d.have < f.Size:
+		p.add(-d.have)
+		return fmt.Errorf("ended after %d of %d bytes", d.have, f.Size)
+	case d.have == f.Size && got == f.SHA256:
+		return nil
 	}
-	return nil
+	p.add(-d.have)
+	d.restart()
+	err = fmt.Errorf("what came has hash %s, not %s: the mirror is being updated, or is not to be trusted", got, f.SHA256)
+	if began == 0 {
+		return &finalError{err}
+	}
+	return err // what was there may have been wrong: once more from the beginning
 }
 
-// restart empties a partial file.
-func restart(out *os.File, reset func()) int64 {
-	_ = out.Truncate(0) // what stays is found out by its hash
-	_, _ = out.Seek(0, io.SeekStart)
-	reset()
-	return 0
+// A download is a partial file with what is known of it.
+type download struct {
+	file     File
+	out      *os.File
+	hash     hash.Hash // of what is there
+	have     int64     // bytes that are
+	progress Progress
+}
+
+// restart empties it.
+func (d *download) restart() {
+	_ = d.out.Truncate(0) // what stays is found out by its hash
+	_, _ = d.out.Seek(0, io.SeekStart)
+	d.hash.Reset()
+	d.have = 0
+}
+
+// transfer gets what is missing, or all of it from a server that sends no parts. The
+// bytes are counted unless it fails.
+func (d *download) transfer(ctx context.Context, c *Client) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	resp, err := c.get(ctx, d.file.URL, d.have)
+	if isStatus(err, http.StatusRequestedRangeNotSatisfiable) {
+		d.restart()
+	}
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	switch {
+	case resp.StatusCode != http.StatusPartialContent:
+		d.restart()
+	case !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", d.have)):
+		return errors.New("the server sent another part than was asked for")
+	}
+	d.progress.add(d.have)
+	body := &watched{
+		body: io.LimitReader(resp.Body, d.file.Size-d.have+1), progress: d.progress,
+		timer: time.AfterFunc(stallTimeout, func() { cancel(errStalled) }),
+	}
+	defer body.timer.Stop()
+	n, err := io.Copy(io.MultiWriter(d.out, d.hash), body)
+	d.have += n
+	if err == nil {
+		return nil
+	}
+	d.progress.add(-d.have)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return fmt.Errorf("after %d of %d bytes: %w", d.have, d.file.Size, err)
 }
 
 var errStalled = fmt.Errorf("nothing has come for %v", stallTimeout)

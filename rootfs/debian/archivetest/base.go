@@ -1,6 +1,4 @@
-//go:build integration
-
-package debian_test
+package archivetest
 
 import (
 	"archive/tar"
@@ -8,19 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"testing"
-
-	"github.com/gilliam/hypervisor/integration/testbed"
-	"github.com/gilliam/hypervisor/rootfs/debian/archivetest"
 )
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // smallest are packages with dpkg, a shell and what these need.
 var smallest = []string{
@@ -28,10 +14,10 @@ var smallest = []string{
 	"zlib1g", "libbz2-1.0", "libacl1", "libattr1", "libgmp10", "libcrypt1", "libgcc-s1",
 }
 
-// base is one package with the files of those, out of the template of the tests: a
-// whole system in small.
-var base = sync.OnceValue(func() archivetest.Package {
-	b := baseMaker{template: testbed.TemplateDir(), seen: map[string]bool{}, p: archivetest.Package{
+// Base is one package with the files of those, out of a Debian system that is at
+// template: a whole system in small.
+func Base(template string) Package {
+	b := baseMaker{template: template, seen: map[string]bool{}, p: Package{
 		Control: "Package: base\nEssential: yes\nPriority: required\nVersion: 1\nArchitecture: amd64\nMaintainer: t\nDescription: t\n",
 		Data:    map[string]string{}, Scripts: map[string]string{},
 	}}
@@ -55,11 +41,11 @@ var base = sync.OnceValue(func() archivetest.Package {
 	}
 	b.take("/bin/sh")
 	return b.p
-})
+}
 
 type baseMaker struct {
 	template string
-	p        archivetest.Package
+	p        Package
 	seen     map[string]bool // by real name
 }
 
