@@ -86,7 +86,7 @@ func TestBuildCrashes(t *testing.T) {
 			d := newDaemon(t, state, portRange(), "--run-dir", run)
 			d.start()
 			d.stop()
-			for _, pattern := range []string{state + "/.debian-*", state + "/templates/.new-*", state + "/templates/*/.*", run + "/*"} {
+			for _, pattern := range []string{state + "/.debian-*", state + "/templates/.template-*", state + "/templates/*/.*", run + "/*"} {
 				if left, err := filepath.Glob(pattern); err != nil || len(left) > 0 {
 					t.Errorf("left behind: %q %v", left, err)
 				}

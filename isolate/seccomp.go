@@ -141,12 +141,20 @@ func (f *filter) add(n uint32, r filterRule) {
 	f.Last = max(f.Last, n)
 }
 
-// prepend puts rules before those that the call has. It may add rules for a
-// call that the profile does not know.
+// prepend puts rules before those that allow the call. What the profile denies by
+// itself stays denied as it says. It may add rules for a call that the profile does
+// not know.
 func (f *filter) prepend(name string, rules ...filterRule) {
-	if n, ok := f.Arch.SyscallNames[name]; ok {
-		f.Rules[uint32(n)] = append(slices.Clone(rules), f.Rules[uint32(n)]...)
+	n, ok := f.Arch.SyscallNames[name]
+	if !ok {
+		return
 	}
+	has := f.Rules[uint32(n)]
+	first := slices.IndexFunc(has, func(r filterRule) bool { return r.Action == retAllow })
+	if first < 0 {
+		first = len(has)
+	}
+	f.Rules[uint32(n)] = slices.Concat(has[:first], rules, has[first:])
 }
 
 // harden makes any profile stricter where a sandbox here has no use for what it

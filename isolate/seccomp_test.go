@@ -192,3 +192,30 @@ func TestFilterRefuses(t *testing.T) {
 		t.Error("an operator that there is not was assembled")
 	}
 }
+
+// What a profile denies is denied as it says; what it allows and must not is denied
+// all the same.
+func TestHardenKeepsDenials(t *testing.T) {
+	unknown := uint(93) // EPROTONOSUPPORT
+	f := testFilter(t,
+		specs.LinuxSyscall{Names: []string{"socket", "bpf"}, Action: specs.ActAllow},
+		specs.LinuxSyscall{Names: []string{"socket"}, Action: specs.ActErrno, ErrnoRet: &unknown, Args: []specs.LinuxSeccompArg{
+			{Index: 0, Value: 16, Op: specs.OpEqualTo}, {Index: 2, Value: 9, Op: specs.OpEqualTo},
+		}},
+	)
+	f.harden()
+	m := newMachine(t, f)
+	for _, c := range []struct {
+		args []uint64
+		want uint32
+	}{
+		{[]uint64{16, 3, 9}, retErrno | 93}, {[]uint64{16, 3, 15}, deny}, {[]uint64{16, 3, 0}, retAllow}, {[]uint64{38, 5, 0}, deny}, {[]uint64{2, 1, 0}, retAllow},
+	} {
+		if got := m.run(uint32(arch.X86_64.ID), call(t, "socket"), c.args...); got != c.want {
+			t.Errorf("socket %v: %#x, want %#x", c.args, got, c.want)
+		}
+	}
+	if got := m.run(uint32(arch.X86_64.ID), call(t, "bpf")); got != deny {
+		t.Errorf("bpf: %#x", got)
+	}
+}

@@ -88,9 +88,7 @@ func (cfg *buildConfig) inDraft(ctx context.Context, draft *rootfs.Draft, apt ar
 		return b, err
 	}
 	defer client.Close()
-	work, err := debian.NewWork(cfg.stateDir, func(dir string, count int) ([]isolate.IDRange, func() error, error) {
-		return proc.LeaseIDs(cfg.runDir, dir, count)
-	})
+	work, err := debian.NewWork(cfg.stateDir, leases(cfg.runDir))
 	if err != nil {
 		return b, err
 	}
@@ -109,6 +107,16 @@ func (cfg *buildConfig) inDraft(ctx context.Context, draft *rootfs.Draft, apt ar
 	sealed, err := draft.Seal(ctx, rootfs.SealOptions{Source: about})
 	b.Template = templateOf(sealed)
 	return b, err
+}
+
+// leases are of ids, shared with all hypervisors of this machine.
+func leases(runDir string) debian.Leases {
+	return debian.Leases{
+		Take: func(dir string, count int) ([]isolate.IDRange, func() error, error) {
+			return proc.LeaseIDs(runDir, dir, count)
+		},
+		Forget: func(dir string) error { return proc.ReleaseIDs(runDir, dir) },
+	}
 }
 
 // sources are where packages come from: the mirror that was named, or those of the

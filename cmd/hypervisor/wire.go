@@ -72,7 +72,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	}
 	layers.Log = log
 	store := rootfs.OpenTemplates(templatesConfig(cfg.stateDir, cfg.template, cfg.runUser))
-	if err := errors.Join(store.Sweep(log), debian.Sweep(cfg.stateDir)); err != nil {
+	if err := errors.Join(store.Sweep(log), debian.Sweep(cfg.stateDir, leases(cfg.runDir))); err != nil {
 		return nil, err
 	}
 	tellDefault(log, store, cfg.template)

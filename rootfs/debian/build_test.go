@@ -83,8 +83,11 @@ func (s *site) builder() (*debian.Builder, func()) {
 	must(t, err)
 	client, err := archive.NewClient(filepath.Join(s.state, "packages"), archive.Proxies{}, nil)
 	must(t, err)
-	work, err := debian.NewWork(s.state, func(string, int) ([]isolate.IDRange, func() error, error) {
-		return []isolate.IDRange{ids}, func() error { return nil }, nil
+	work, err := debian.NewWork(s.state, debian.Leases{
+		Take: func(string, int) ([]isolate.IDRange, func() error, error) {
+			return []isolate.IDRange{ids}, func() error { return nil }, nil
+		},
+		Forget: func(string) error { return nil },
 	})
 	must(t, err)
 	b := &debian.Builder{

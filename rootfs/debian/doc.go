@@ -1,7 +1,7 @@
 // Package debian builds templates out of the packages of a Debian archive, on any
 // Linux host and with nothing of the host's but a keyring: no debootstrap, no dpkg.
 //
-//	work, err := debian.NewWork(stateDir, lease)
+//	work, err := debian.NewWork(stateDir, leases)
 //	defer work.Close()
 //	b := debian.Builder{Work: work, Engine: engine, Client: client, Sources: sources, Arch: "amd64"}
 //	sum, err := b.Build(ctx, tree, []string{"python3"})     // into an empty folder

@@ -31,7 +31,7 @@ func (j *job) environment() []string {
 
 // spec is how a script runs.
 func (j *job) spec(args, env []string) (isolate.Spec, error) {
-	profile, err := withoutSync(capabilities)
+	profile, err := scriptFilter(capabilities)
 	return isolate.Spec{
 		ID: uuid.NewString(), Owner: j.Work.dir, Hostname: "localhost", Tree: j.dir,
 		Args: args, Env: append(j.environment(), env...), Dir: "/",

@@ -23,15 +23,20 @@ type Work struct {
 	release func() error
 }
 
-// Lease leases ranges of host ids for as long as dir is there.
-type Lease func(dir string, count int) (ranges []isolate.IDRange, release func() error, err error)
+// Leases are where ids for sandboxes come from.
+type Leases struct {
+	// Take leases ranges for dir, a folder of the caller's own.
+	Take func(dir string, count int) (ranges []isolate.IDRange, release func() error, err error)
+	// Forget releases all that were leased for a folder, by somebody who was killed.
+	Forget func(dir string) error
+}
 
 // workPrefix is what the names of such folders begin with.
 const workPrefix = ".debian-"
 
 // NewWork begins, once what was left by builds that were killed is gone.
-func NewWork(stateDir string, lease Lease) (_ *Work, err error) {
-	if err := Sweep(stateDir); err != nil {
+func NewWork(stateDir string, leases Leases) (_ *Work, err error) {
+	if err := Sweep(stateDir, leases); err != nil {
 		return nil, err
 	}
 	w, err := claim(stateDir)
@@ -44,7 +49,7 @@ func NewWork(stateDir string, lease Lease) (_ *Work, err error) {
 		}
 	}()
 	failpoint.Hit("template.work.made")
-	ranges, release, err := lease(w.dir, 1)
+	ranges, release, err := leases.Take(w.dir, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +102,8 @@ func (w *Work) Close() error {
 }
 
 // Sweep removes what builds have left that were killed: their sandboxes, which have
-// ended with them, and their folders.
-func Sweep(stateDir string) error {
+// ended with them, their ids and their folders.
+func Sweep(stateDir string, leases Leases) error {
 	entries, err := os.ReadDir(stateDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -108,7 +113,7 @@ func Sweep(stateDir string) error {
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), workPrefix) {
-			if err := sweep(filepath.Join(stateDir, e.Name())); err != nil {
+			if err := sweep(filepath.Join(stateDir, e.Name()), leases); err != nil {
 				return fmt.Errorf("remove what an earlier build has left: %w", err)
 			}
 		}
@@ -117,7 +122,7 @@ func Sweep(stateDir string) error {
 }
 
 // sweep removes one folder, unless a build still works in it.
-func sweep(dir string) error {
+func sweep(dir string, leases Leases) error {
 	lock, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -139,6 +144,9 @@ func sweep(dir string) error {
 				return err
 			}
 		}
+	}
+	if err := leases.Forget(dir); err != nil {
+		return err
 	}
 	return os.RemoveAll(dir)
 }

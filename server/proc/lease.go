@@ -46,6 +46,20 @@ func LeaseIDs(runDir, dir string, count int) (ranges []isolate.IDRange, release 
 	return ranges, release, nil
 }
 
+// ReleaseIDs releases all ranges that were leased for dir: whoever leased them was
+// killed, and nothing of its sandboxes is left.
+func ReleaseIDs(runDir, dir string) error {
+	ids, err := openIDs(runDir, dir)
+	if err != nil {
+		return err
+	}
+	held, err := ids.Held()
+	for n, holder := range held {
+		err = errors.Join(err, ids.Release(n, holder))
+	}
+	return errors.Join(err, ids.Close(), removeRunDir(runDir))
+}
+
 // openIDs opens the pool of ranges of ids for a state folder. It gives out the
 // lowest: the engine keeps a user namespace for each range that was used.
 func openIDs(runDir, stateDir string) (*lease.Pool, error) {

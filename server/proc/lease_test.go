@@ -36,3 +36,30 @@ func TestLeaseIDs(t *testing.T) {
 		t.Errorf("left: %v", err)
 	}
 }
+
+// What was leased by somebody who was killed is released by whoever finds the
+// folder, and no one else's is.
+func TestReleaseIDs(t *testing.T) {
+	run, killed := filepath.Join(t.TempDir(), "run"), t.TempDir()
+	if _, _, err := LeaseIDs(run, killed, 2); err != nil {
+		t.Fatal(err)
+	}
+	_, release, err := LeaseIDs(run, t.TempDir(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time there is nothing to do
+		if err := ReleaseIDs(run, killed); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(run, "ids", "[0-9]*")); err != nil || len(left) != 1 {
+		t.Errorf("leased: %q %v", left, err)
+	}
+	if err := release(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(run); !os.IsNotExist(err) {
+		t.Errorf("left: %v", err)
+	}
+}

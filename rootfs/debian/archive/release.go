@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"crypto"
 	"errors"
 	"fmt"
 	"slices"
@@ -125,7 +126,7 @@ func verify(b []byte, ring Keyring, now time.Time) ([]byte, error) {
 	// Each of the signatures counts: the first may be of a key that has expired.
 	var reasons []string
 	for _, signature := range signatures(armour) {
-		_, _, err := openpgp.VerifyDetachedSignature(ring.keys, bytes.NewReader(block.Bytes), bytes.NewReader(signature), config)
+		_, _, err := openpgp.VerifyDetachedSignatureAndHash(ring.keys, bytes.NewReader(block.Bytes), bytes.NewReader(signature), sound, config)
 		if err == nil {
 			return block.Plaintext, nil
 		}
@@ -134,6 +135,10 @@ func verify(b []byte, ring Keyring, now time.Time) ([]byte, error) {
 	slices.Sort(reasons)
 	return nil, fmt.Errorf("%w of %s: %s", ErrUntrusted, strings.Join(ring.Files, ", "), strings.Join(slices.Compact(reasons), "; "))
 }
+
+// sound are the hashes that a signature may be of: others can be made to collide, or
+// are for nobody's archive.
+var sound = []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512}
 
 // signatures takes a sequence of packets apart, each one by itself.
 func signatures(b []byte) [][]byte {

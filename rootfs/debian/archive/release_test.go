@@ -1,7 +1,9 @@
 package archive_test
 
 import (
+	"bytes"
 	"context"
+	"crypto"
 	"errors"
 	"net/http"
 	"strings"
@@ -9,6 +11,8 @@ import (
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"github.com/gilliam/hypervisor/rootfs/debian/archive"
 	"github.com/gilliam/hypervisor/rootfs/debian/archivetest"
@@ -116,6 +120,39 @@ func TestReleaseRefused(t *testing.T) {
 				t.Errorf("got %v, want %v %q", err, c.want, c.says)
 			}
 		})
+	}
+}
+
+// Who signs with a hash that is not one of ours is not believed: the library makes no such
+// signature, so that the test makes it by hand.
+func TestReleaseSignedWithAnotherHash(t *testing.T) {
+	for hash, want := range map[crypto.Hash]error{crypto.SHA224: archive.ErrUntrusted, crypto.SHA256: nil} {
+		a := archivetest.New(t, "tiny")
+		key, text := a.Signers[0].PrivateKey, a.Text()
+		sig := &packet.Signature{
+			Version: key.Version, SigType: packet.SigTypeText, PubKeyAlgo: key.PubKeyAlgo, Hash: hash, CreationTime: time.Now(), IssuerKeyId: &key.KeyId,
+		}
+		h := hash.New()
+		h.Write([]byte(strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\r\n")))
+		var b bytes.Buffer
+		w, err := armor.Encode(&b, openpgp.SignatureType, nil)
+		if err == nil {
+			err = sig.Sign(h, key, nil)
+		}
+		if err == nil {
+			err = sig.Serialize(w)
+		}
+		if err == nil {
+			err = w.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.ReplaceAll(hash.String(), "-", "")
+		signed := "-----BEGIN PGP SIGNED MESSAGE-----\nHash: " + name + "\n\n" + text + b.String() + "\n"
+		if _, err := archive.ParseRelease([]byte(signed), ring(t, a.Keyring), now()); !errors.Is(err, want) {
+			t.Errorf("%v: %v", hash, err)
+		}
 	}
 }
 
