@@ -93,6 +93,7 @@ func TestCrashMatrix(t *testing.T) {
 		App: "crash", Name: "lives", Image: images + "app.tar.gz",
 		Command:     proc.Shell("trap 'exit 0' TERM; touch /data/x || exit; echo start; while :; do read -t 1 <> <(:); done"),
 		Mounts:      []proc.Mount{volume("crash", "/data")},
+		Limits:      proc.Limits{Disk: 2 << 30}, // no layer of which is made ahead
 		Supervision: proc.Supervision{Health: &proc.Health{Exec: []string{"true"}, Interval: 0.05}},
 	}
 	// Its image is a second one, for which the cache has no room beside the first.

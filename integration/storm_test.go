@@ -132,8 +132,18 @@ func (s *storm) act(d *daemon, r *rand.Rand) (what string, a answer) {
 	return method + " " + path, a
 }
 
-// descriptors is what the daemon has open.
+// descriptors is what the daemon has open, once it has made the layers that it makes
+// ahead.
 func (d *daemon) descriptors() (open []string) {
+	d.tb.Helper()
+	testbed.Eventually(5*time.Second, func() bool {
+		open = d.openNow()
+		return strings.Count(strings.Join(open, "\n"), "/layers/"+readyLayer) == 2
+	})
+	return open
+}
+
+func (d *daemon) openNow() (open []string) {
 	d.tb.Helper()
 	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", d.pid()))
 	must(d.tb, err)

@@ -4,11 +4,13 @@ package isolate_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -62,6 +64,10 @@ func TestDiskLimit(t *testing.T) {
 	if u.Inodes != 512 || u.Disk > 1<<20 {
 		t.Errorf("usage: %+v", u)
 	}
+	testbed.Within(t, 10*time.Second, "holes in the image where the large file was", func() bool {
+		must(t, unix.Stat(s.Layer.Image, &st))
+		return st.Blocks*512 < 8<<20
+	})
 	said("rm -f /var/tmp/*; echo again >/var/tmp/x && cat /var/tmp/x", "again\n")
 }
 
@@ -114,4 +120,107 @@ func reformat(image string, size int64) error {
 		return err
 	}
 	return errors.Join(f.Truncate(shape.Size()), ext4.Format(f, shape, ext4.Identity{}), f.Close())
+}
+
+// A layer that was prepared is the launch's, wherever it was moved to; one that was
+// removed is nobody's, and its device goes with the next that is prepared.
+func TestPreparedLayer(t *testing.T) {
+	testbed.Leaves(t)
+	e := testbed.Engine(t)
+	limits := isolate.Limits{Disk: 16 << 20}
+	removed := limited(t, limits, "true").Layer.Image
+	must(t, e.PrepareLayer(removed, limits))
+	must(t, os.Remove(removed))
+	s := limited(t, limits, sh("echo x >/var/tmp/x; df --output=fstype,size -B1 / | tail -1 | xargs")...)
+	must(t, e.PrepareLayer(s.Layer.Image, limits))
+	testbed.Within(t, 10*time.Second, "one loop device, the other one is let go", func() bool { return loopDevices(t) == 1 })
+	dir := filepath.Dir(s.Layer.Image)
+	must(t, os.Rename(dir, dir+"-moved"))
+	s.Layer.Image = filepath.Join(dir+"-moved", "image")
+	r, err := launch(t, e, s)
+	must(t, err)
+	if got := loopDevices(t); got != 1 {
+		t.Errorf("%d loop devices", got)
+	}
+	if text, exit := r.finish(t); text != "overlay 16777216\n" || exit.Code != 0 {
+		t.Errorf("got %q, %+v", text, exit)
+	}
+	if err := e.PrepareLayer("/no/such/image", limits); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if err := e.PrepareLayer("/no/such/image", isolate.Limits{}); !errors.Is(err, isolate.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// loopDevices is how many there are of layers of this test's.
+func loopDevices(t *testing.T) int {
+	t.Helper()
+	files, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	must(t, err)
+	n := 0
+	for _, path := range files {
+		if name, err := os.ReadFile(path); err == nil && strings.HasPrefix(string(name), filepath.Dir(t.TempDir())) {
+			n++
+		}
+	}
+	return n
+}
+
+// A layer that is held back is full, at once and for root too; what is there can be
+// read and written over; and then it goes on. One of another folder is left alone.
+func TestHoldBack(t *testing.T) {
+	testbed.Leaves(t)
+	e := testbed.Engine(t)
+	limits := isolate.Limits{Disk: 64 << 20}
+	s, other := limited(t, limits, "sleep", "infinity"), limited(t, limits, "sleep", "infinity")
+	s.User, s.Capabilities = isolate.User{}, isolate.RootCapabilities
+	other.IDs.Base -= other.IDs.Size
+	box, err := launch(t, e, s)
+	must(t, err)
+	beside, err := launch(t, e, other)
+	must(t, err)
+	const writes = "dd if=/dev/zero of=/var/tmp/%s bs=1M count=4 conv=notrunc 2>&1 | grep -oE 'No space left|copied' | head -1"
+	said := func(b *running, name, want string) {
+		t.Helper()
+		if got, _ := command(t, b, "", fmt.Sprintf(writes, name)); got != want+"\n" {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	dir := filepath.Dir(filepath.Dir(s.Layer.Image))
+	said(box, "a", "copied")
+	must(t, isolate.HoldBack(dir, true))
+	said(box, "b", "No space left")
+	said(box, "a", "copied")
+	said(beside, "b", "copied")
+	must(t, isolate.HoldBack(dir, false))
+	said(box, "b", "copied")
+	if diff, err := box.Verify(); len(diff) > 0 || err != nil {
+		t.Errorf("%v %v", diff, err)
+	}
+}
+
+// When the disk of the host is full, an app hears of it and nothing hangs.
+func TestHostFull(t *testing.T) {
+	testbed.Leaves(t)
+	e := testbed.Engine(t)
+	small := t.TempDir()
+	must(t, unix.Mount("none", small, "tmpfs", 0, "size=8m"))
+	defer func() {
+		testbed.Within(t, 10*time.Second, "the end of the small disk", func() bool { return unix.Unmount(small, 0) == nil })
+	}()
+	layers, err := rootfs.OpenLayers(filepath.Join(small, "layers"))
+	must(t, err)
+	defer layers.Close()
+	s := spec(t, sh("dd if=/dev/zero of=/var/tmp/x bs=1M count=32 conv=fsync 2>/dev/null && echo written; sync -f /var/tmp/x; echo alive")...)
+	s.Limits = isolate.Limits{Disk: 64 << 20}
+	s.Layer, err = layers.CreateImage(s.ID, s.Limits)
+	must(t, err)
+	box, err := launch(t, e, s)
+	must(t, err)
+	if text, exit := box.finish(t); !strings.HasSuffix(text, "alive\n") || exit.Code != 0 {
+		t.Errorf("got %q, %+v", text, exit)
+	}
+	must(t, box.Destroy())
+	must(t, layers.Remove(s.ID))
 }

@@ -19,9 +19,9 @@ import (
 // holds such a descriptor keeps the file system from being taken apart, which
 // writes what is not written yet, while somebody waits.
 type layers struct {
-	open  sync.Once
-	loops *loops
-	err   error
+	mu    sync.Mutex
+	loops *loops // nil until a layer needs one
+	ready map[fileID]ready
 
 	closing sync.WaitGroup
 	few     chan struct{} // bounds how many are taken apart at once
@@ -29,31 +29,88 @@ type layers struct {
 
 const closersAtOnce = 4
 
-func newLayers() *layers { return &layers{few: make(chan struct{}, closersAtOnce)} }
+// A ready is a mounted image that no launch has asked for yet.
+type ready struct{ mnt, image *os.File }
 
-// mount mounts the image of a step, once it is known to be what the plan says.
-func (l *layers) mount(s MountLayer, ids IDRange) (*os.File, error) {
-	l.open.Do(func() { l.loops, l.err = openLoops() })
-	if l.err != nil {
-		return nil, l.err
+// removed tells whether nobody can ask for it any more.
+func (r ready) removed() bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(r.image.Fd()), &st) == nil && st.Nlink == 0
+}
+
+// A fileID is a file by what it is, wherever it is moved to.
+type fileID struct{ dev, ino uint64 }
+
+func newLayers() *layers {
+	return &layers{ready: make(map[fileID]ready), few: make(chan struct{}, closersAtOnce)}
+}
+
+// PrepareLayer does what a launch does with the image of a layer, before anybody
+// knows whose it will be. The launch may find the image elsewhere by then.
+func (e *Engine) PrepareLayer(image string, limits Limits) error {
+	s := Spec{Layer: Layer{Image: image}, Limits: limits}
+	if err := errors.Join(limits.Check(), s.validateLayer()); err != nil {
+		return err
 	}
-	image, err := os.OpenFile(s.Image, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	steps, _ := planLayer(s)
+	return e.layers.prepare(steps[0].(MountLayer))
+}
+
+func (l *layers) prepare(s MountLayer) error {
+	image, id, err := openImage(s.Image)
+	if err != nil {
+		return err
+	}
+	mnt, err := l.make(image, s)
+	if err != nil {
+		image.Close()
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop(ready.removed)
+	l.ready[id] = ready{mnt, image}
+	return nil
+}
+
+// drop lets go of those that are as is says. Callers hold l.mu.
+func (l *layers) drop(is func(ready) bool) {
+	for id, r := range l.ready {
+		if is(r) {
+			delete(l.ready, id)
+			r.image.Close()
+			l.release(r.mnt)
+		}
+	}
+}
+
+// take is the mount of an image that was prepared, nil of one that was not.
+func (l *layers) take(id fileID) *os.File {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r, ok := l.ready[id]
+	if !ok {
+		return nil
+	}
+	delete(l.ready, id)
+	r.image.Close()
+	return r.mnt
+}
+
+// mount mounts the image of a step, for the sandbox with these ids.
+func (l *layers) mount(s MountLayer, ids IDRange) (*os.File, error) {
+	image, id, err := openImage(s.Image)
 	if err != nil {
 		return nil, err
 	}
 	defer image.Close()
-	device, err := l.loops.attach(image)
-	if err != nil {
-		return nil, err
+	mnt := l.take(id)
+	if mnt == nil {
+		if mnt, err = l.make(image, s); err != nil {
+			return nil, err
+		}
 	}
-	defer unix.Close(device)
-	options := append([]string{"source=/proc/thread-self/fd/" + strconv.Itoa(device)}, s.Options...)
-	fd, err := newMount("ext4", options, s.Flags)
-	if err != nil {
-		return nil, err
-	}
-	mnt := os.NewFile(uintptr(fd), s.Image)
-	if err := furnishLayer(fd, s, ids); err != nil {
+	if err := checkLayer(mnt, s, ids); err != nil {
 		mnt.Close()
 		return nil, err
 	}
@@ -61,24 +118,67 @@ func (l *layers) mount(s MountLayer, ids IDRange) (*os.File, error) {
 	return mnt, nil
 }
 
-// furnishLayer makes the folders of overlayfs in a file system that is as planned.
-func furnishLayer(fd int, s MountLayer, ids IDRange) error {
+func openImage(path string) (*os.File, fileID, error) {
+	image, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, fileID{}, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(image.Fd()), &st); err != nil {
+		image.Close()
+		return nil, fileID{}, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return image, fileID{st.Dev, st.Ino}, nil
+}
+
+// make mounts an image that nobody has used and makes the folders of overlayfs in it.
+func (l *layers) make(image *os.File, s MountLayer) (*os.File, error) {
+	loops, err := l.devices()
+	if err != nil {
+		return nil, err
+	}
+	device, err := loops.attach(image)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(device)
+	fd, err := newMount("ext4", append([]string{"source=/proc/thread-self/fd/" + strconv.Itoa(device)}, s.Options...), s.Flags)
+	if err != nil {
+		return nil, err
+	}
+	mnt := os.NewFile(uintptr(fd), s.Image)
+	for name, mode := range map[string]uint32{upperName: 0o755, workName: 0o700} {
+		if err = unix.Mkdirat(fd, name, mode); err == nil {
+			err = unix.Fchmodat(fd, name, mode, 0) // whatever the umask
+		}
+		if err != nil {
+			mnt.Close()
+			return nil, &os.PathError{Op: "mkdir", Path: name, Err: err}
+		}
+	}
+	return mnt, nil
+}
+
+// devices is the loop driver, once it is opened.
+func (l *layers) devices() (_ *loops, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.loops == nil {
+		l.loops, err = openLoops()
+	}
+	return l.loops, err
+}
+
+// checkLayer wants the file system to be as planned, and gives it to its sandbox.
+func checkLayer(mnt *os.File, s MountLayer, ids IDRange) error {
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(fd, &st); err != nil {
+	if err := unix.Fstatfs(int(mnt.Fd()), &st); err != nil {
 		return fmt.Errorf("statfs: %w", err)
 	}
 	if got, want := diskFact(int64(st.Blocks)*st.Bsize, int64(st.Files)), diskFact(s.Bytes, s.Inodes); got != want {
 		return fmt.Errorf("it has %s, and must have %s", got, want)
 	}
-	for name, mode := range map[string]uint32{upperName: 0o755, workName: 0o700} {
-		if err := unix.Mkdirat(fd, name, mode); err != nil {
-			return &os.PathError{Op: "mkdir", Path: name, Err: err}
-		}
-		if err := unix.Fchmodat(fd, name, mode, 0); err != nil { // whatever the umask
-			return &os.PathError{Op: "chmod", Path: name, Err: err}
-		}
-	}
-	if err := unix.Fchownat(fd, upperName, int(ids.Base), int(ids.Base), unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.Fchownat(int(mnt.Fd()), upperName, int(ids.Base), int(ids.Base), unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return &os.PathError{Op: "chown", Path: upperName, Err: err}
 	}
 	return nil
@@ -121,8 +221,11 @@ func (l *layers) release(mnt *os.File) {
 	})
 }
 
-// close waits until what was released is taken apart.
+// close takes apart what nobody has asked for, and waits for the rest.
 func (l *layers) close() {
+	l.mu.Lock()
+	l.drop(func(ready) bool { return true })
+	l.mu.Unlock()
 	l.closing.Wait()
 	if l.loops != nil {
 		l.loops.close()
@@ -139,8 +242,9 @@ func (s *Sandbox) usedDisk(u *Usage) error {
 	}
 	var st unix.Statfs_t
 	err := unix.Statfs("/proc/"+strconv.Itoa(s.process.Pid)+"/root", &st)
-	// The process that has the number now is ours only if ours has not ended.
-	if ended := s.process.Signal(unix.Signal(0)); ended != nil {
+	// The process that has the number now is ours only if ours has not ended; one that
+	// ends has no root.
+	if ended := s.process.Signal(unix.Signal(0)); ended != nil || err == unix.ENOENT || err == unix.ESRCH {
 		return nil
 	}
 	if err != nil {

@@ -164,6 +164,9 @@ func (s *Sandbox) Destroy() error {
 // what waits for it see it as it is and hear nothing more of it: it is for a
 // hypervisor that ends.
 func (s *Sandbox) Leave() {
+	if layer := s.takeLayer(); layer != nil {
+		layer.Close() // the sandbox has it too
+	}
 	s.write.Lock()
 	defer s.write.Unlock()
 	s.left = true

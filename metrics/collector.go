@@ -63,6 +63,7 @@ var (
 	sizeDesc    = desc("gilliam_layers_disk_size_bytes", "Size of the file system that the writable layers are on.")
 	freeDesc    = desc("gilliam_layers_disk_free_bytes", "What is free of it.")
 	reserveDesc = desc("gilliam_layers_disk_reserve_bytes", "What new procs leave free of it.")
+	heldDesc    = desc("gilliam_layers_held_back", "Whether no app may take more of the disk, which is almost full.")
 	refusedDesc = desc("gilliam_procs_refused_total", "New procs that were refused, by what there was too little of.", "lack")
 )
 
@@ -83,7 +84,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{procsDesc, launchesDesc, restartsDesc, pressureDesc, leakedDesc, callbacksDesc, pendingDesc, deadDesc, oldestDesc, unwrittenDesc,
 		droppedDesc, fetchesDesc, fetchedDesc, volumesDesc, errorsDesc,
 		cpuDesc, memoryDesc, limitDesc, pidsDesc, diskDesc, diskLimitDesc, inodesDesc, inodesLimitDesc,
-		sizeDesc, freeDesc, reserveDesc, refusedDesc} {
+		sizeDesc, freeDesc, reserveDesc, heldDesc, refusedDesc} {
 		ch <- d
 	}
 }
@@ -117,6 +118,7 @@ func (c *collector) collect(ch chan<- prometheus.Metric) {
 	ch <- counter(restartsDesc, float64(counts.Restarts))
 	ch <- counter(refusedDesc, float64(counts.Refused), "disk")
 	c.space(ch)
+	ch <- gauge(heldDesc, map[bool]float64{true: 1}[counts.HeldBack])
 	callbacks(ch, c.procs.CallbackStats())
 	outcomes(ch, droppedDesc, counts.LogDropped, "file", "syslog")
 

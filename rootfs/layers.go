@@ -21,9 +21,11 @@ import (
 //	<id>/image             a layer with a limit
 //	<id>/upper, <id>/work  one without
 //	.new-<id>/             one being made
+//	.ready-…/image         one that was made ahead
 //	.trash-…/              one being removed
 const (
 	newPrefix   = ".new-"
+	readyPrefix = ".ready-"
 	trashPrefix = ".trash-"
 )
 
@@ -36,6 +38,8 @@ type Layers struct {
 
 	// Log is told what could not be removed. Nil means no one.
 	Log *slog.Logger
+
+	stock *stock // nil when none is made ahead
 
 	retiring sync.WaitGroup
 	few      chan struct{} // bounds how many are removed at once
@@ -62,7 +66,7 @@ func OpenLayers(dir string) (*Layers, error) {
 	l := &Layers{dir: filepath.Clean(dir), fd: fd, root: root, few: make(chan struct{}, 2)}
 	names, err := l.names()
 	for _, name := range names {
-		if strings.HasPrefix(name, newPrefix) || strings.HasPrefix(name, trashPrefix) {
+		if strings.HasPrefix(name, newPrefix) || strings.HasPrefix(name, readyPrefix) || strings.HasPrefix(name, trashPrefix) {
 			// One that cannot be removed now, say for a mount in it, is no
 			// reason not to start: it is no layer any more.
 			_ = discard(l.fd, name)

@@ -25,7 +25,18 @@ func (l *Layers) CreateImage(id string, limits isolate.Limits) (isolate.Layer, e
 	if err != nil {
 		return isolate.Layer{}, invalid("layer %s: %v", quote(id), err)
 	}
-	if err := l.make(id, func(root *os.Root) error { return makeImage(root, shape) }); err != nil {
+	if !layerID.MatchString(id) {
+		return isolate.Layer{}, invalid("layer id %s: must be 1 to 64 characters of a-z, 0-9 and '-'", quote(id))
+	}
+	if taken, err := l.takeReady(id, shape); taken {
+		return l.At(id, limits), err
+	}
+	err = l.make(id, func(root *os.Root) error {
+		err := makeImage(root, shape)
+		failpoint.Hit("rootfs.image.made")
+		return err
+	})
+	if err != nil {
 		return isolate.Layer{}, err
 	}
 	return l.At(id, limits), nil
@@ -44,7 +55,6 @@ func makeImage(root *os.Root, shape ext4.Shape) error {
 	if err == nil {
 		err = ext4.Format(f, shape, id)
 	}
-	failpoint.Hit("rootfs.image.formatted")
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("make an image of %d bytes: %w", shape.Size(), err)
 	}

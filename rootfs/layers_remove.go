@@ -59,8 +59,10 @@ func (l *Layers) empty(trash string) error {
 	return err
 }
 
-// Close waits until all that was retired is removed. Layers stay.
+// Close removes what was made ahead, and waits until all that was retired is removed.
+// Layers stay.
 func (l *Layers) Close() error {
+	l.closeStock()
 	l.retiring.Wait()
 	return errors.Join(l.fd.Close(), l.root.Close())
 }

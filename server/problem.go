@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/labstack/echo/v4"
 
@@ -60,12 +61,15 @@ func detailOf(err error, r row) string {
 	return err.Error()
 }
 
+// refusals are what the daemon knows of itself, and has told of already.
+var refusals = []error{proc.ErrClosed, proc.ErrDraining, proc.ErrDiskFull}
+
 // handleError is echo's HTTPErrorHandler: it answers with the problem, unless
 // an answer has begun.
 func (s *Server) handleError(err error, c echo.Context) {
 	res := c.Response()
 	p := problemOf(err, requestID(c))
-	if p.Status >= http.StatusInternalServerError && rowOf(err).err != proc.ErrClosed && rowOf(err).err != proc.ErrDraining {
+	if p.Status >= http.StatusInternalServerError && !slices.Contains(refusals, rowOf(err).err) {
 		s.cfg.Log.Error("request failed", "request_id", requestID(c), "method", c.Request().Method, "route", s.route(c), "err", err)
 	}
 	if res.Committed {

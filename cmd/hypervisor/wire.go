@@ -70,7 +70,17 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	if err != nil {
 		return nil, err
 	}
+	defer func() { // before the engine is closed
+		if err != nil {
+			err = errors.Join(err, layers.Close())
+		}
+	}()
 	layers.Log = log
+	if host.NoDiskLimit == "" {
+		if err := layers.KeepReady(isolate.Limits{Disk: isolate.DefaultDisk}, engine.PrepareLayer); err != nil {
+			return nil, err
+		}
+	}
 	store := rootfs.OpenTemplates(templatesConfig(cfg.stateDir, cfg.template, cfg.runUser))
 	if err := errors.Join(store.Sweep(log), debian.Sweep(cfg.stateDir, leases(cfg.runDir))); err != nil {
 		return nil, err
@@ -93,7 +103,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	if err != nil {
 		return nil, err
 	}
-	closer := func() error { return errors.Join(engine.Close(), layers.Close()) }
+	closer := func() error { return errors.Join(layers.Close(), engine.Close()) }
 	return &node{procs: procs, templates: templates{store, procs}, images: images, remarks: host.Remarks(), close: closer}, nil
 }
 

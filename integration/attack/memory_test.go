@@ -119,7 +119,7 @@ func hoard(t *testing.T, e *isolate.Engine, kind string, size, limit int) (outco
 	return outcome, exit, peak
 }
 
-// T56, T57: what is not on disk has a size, and what is on disk is not memory.
+// T56: what is not on disk has a size, and what is on disk is not memory.
 // Control: less fits.
 func TestDisk(t *testing.T) {
 	e := testbed.Engine(t)
@@ -139,5 +139,4 @@ func TestDisk(t *testing.T) {
 			t.Errorf("%s: %d MiB: %q, %+v, %d bytes", c.what, c.size, got, exit, peak)
 		}
 	}
-	t.Log("KNOWN: T56: a layer has no limit of its own in the engine; rootfs must set one")
 }

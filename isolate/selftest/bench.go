@@ -111,12 +111,7 @@ func (b *bench) start(ctx context.Context, s isolate.Spec, change ...func(*isola
 			f(&plan)
 		}
 	}
-	if s.Layer.Image != "" {
-		_, err = b.ground.layers.CreateImage(s.ID, s.Limits)
-	} else {
-		_, err = b.ground.layers.Create(s.ID, s.IDs, nil)
-	}
-	if err != nil {
+	if err := b.ground.makeLayer(s); err != nil {
 		return nil, err
 	}
 	b.used = append(b.used, s.ID)

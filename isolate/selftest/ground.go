@@ -145,9 +145,16 @@ func discard(dir string) error {
 }
 
 // layer is where a sandbox's writes go, once its layer is made.
-func (g *ground) layer(id string) isolate.Layer {
-	dir := filepath.Join(g.dir, "layers", id)
-	return isolate.Layer{Upper: filepath.Join(dir, "upper"), Work: filepath.Join(dir, "work")}
+func (g *ground) layer(id string) isolate.Layer { return g.layers.At(id, isolate.Limits{}) }
+
+// makeLayer makes the layer of a spec.
+func (g *ground) makeLayer(s isolate.Spec) (err error) {
+	if s.Layer.Image != "" {
+		_, err = g.layers.CreateImage(s.ID, s.Limits)
+	} else {
+		_, err = g.layers.Create(s.ID, s.IDs, nil)
+	}
+	return err
 }
 
 // canary is a file of the host's.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate/selftest/attacks"
@@ -15,8 +16,8 @@ func limitChecks() []check {
 	return []check{
 		{name: "rlimits", promise: "its resource limits are those of the plan, and it cannot raise one", run: rlimits},
 		{name: "memory", promise: "a program that takes more memory than its limit is killed, and that is noticed", run: memory},
-		{name: "disk", promise: "what it writes ends at the limit of its layer, not at the end of the host's disk", run: disk},
 		{name: "pids", promise: "a fork bomb ends at the limit of processes, and is killed whole", run: pids},
+		{name: "disk", promise: "a full layer is full for the program alone: so many bytes and files, and no more, in whatever way", run: disk},
 		{name: "cpu", promise: "a busy program is made to wait when it has used its share of CPU", run: cpu},
 	}
 }
@@ -55,19 +56,6 @@ func memory(ctx context.Context, b *bench) finding {
 		and(unless(exit.Code == 137, "the program ended with %d and not as if by SIGKILL, 137", exit.Code))
 }
 
-// disk writes more than the layer holds.
-func disk(ctx context.Context, b *bench) finding {
-	const limit, size = 16, 24 // MiB
-	if b.NoDiskLimit != "" {
-		return finding{missing: true, note: "layers have no limit: " + b.NoDiskLimit}
-	}
-	s := b.spec(0, "fill", strconv.Itoa(size))
-	s.Limits.Disk = limit << 20
-	s.Layer = b.ground.layers.At(s.ID, s.Limits)
-	r, err := b.attackIn(ctx, s)
-	return judge(attacks.Expectation{Want: map[string]string{fmt.Sprintf("write %d MiB", size): "ENOSPC"}}, r, err)
-}
-
 // pids forks as often as it may, and is killed.
 func pids(ctx context.Context, b *bench) (f finding) {
 	const limit, bomb = 24, 200
@@ -92,6 +80,33 @@ func pids(ctx context.Context, b *bench) (f finding) {
 	_, late := x.ended(ctx)
 	return f.and(unless(usage.Pids <= limit, "the cgroup has %d processes under a limit of %d", usage.Pids, limit)).
 		and(unless(late == nil, "killed: %v", late))
+}
+
+// disk fills a layer by thrice its limits.
+func disk(ctx context.Context, b *bench) finding {
+	const mib, files = 16, 512
+	if b.NoDiskLimit != "" {
+		return finding{missing: true, note: b.NoDiskLimit + ": an app fills the state folder's disk as far as that goes"}
+	}
+	s := b.spec(0, "fill", strconv.Itoa(3*mib), strconv.Itoa(3*files), "/var/tmp")
+	s.Limits.Disk, s.Limits.Inodes = mib<<20, files
+	s.Layer = b.ground.layers.At(s.ID, s.Limits)
+	r, err := b.attackIn(ctx, s)
+	want := map[string]string{}
+	f := finding{}
+	for name, got := range r.Detail {
+		if !strings.HasPrefix(name, "got by ") {
+			continue
+		}
+		want[name] = attacks.Whatever
+		most := files
+		if way := strings.Fields(name)[2]; way == "write" || way == "allocate" || way == "direct" {
+			most = mib
+		}
+		n, err := strconv.Atoi(got)
+		f = f.and(unless(err == nil && n > most/2 && n <= most, "%s: %s, with a limit of %d", name, got, most))
+	}
+	return judge(attacks.Expectation{Errno: "ENOSPC", Want: want}, r, err).and(f)
 }
 
 // cpu lets a program burn until the kernel has made it wait, or it has used what it

@@ -68,6 +68,7 @@ type Counts struct {
 	Restarts   uint64            // begun
 	Leaked     map[string]int    // what the last audit found, by kind; no total
 	Refused    uint64            // requests for a new proc, for want of disk
+	HeldBack   bool              // layers, for the same; no total
 	LogDropped map[string]uint64 // lines of output, by what did not take them: "syslog"
 	Volumes    int               // that there are; no total
 	Pressure   map[string]uint64 // errors, by what the host had too little of: PressureKinds

@@ -37,6 +37,7 @@ func (m *Manager) recover() error {
 	}
 	// Owned by the Manager: ends with it; Close waits for it.
 	m.background.Go(m.guarded(m.keepLedger))
+	m.background.Go(m.guarded(m.watchSpace))
 	for _, i := range live {
 		// Owned by the Manager: ends when the proc has; Close waits for it.
 		m.background.Go(func() {

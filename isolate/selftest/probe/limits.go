@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
@@ -39,26 +38,6 @@ func hoard(r *attacks.Report, args []string) {
 		attacks.Fatal(err)
 	}
 	r.Try("take "+args[0]+" MiB", attacks.Anonymous(size<<20))
-}
-
-// fill writes as many MiB to disk as its argument says.
-func fill(r *attacks.Report, args []string) {
-	size, err := strconv.Atoi(args[0])
-	if err != nil {
-		attacks.Fatal(err)
-	}
-	f, err := os.CreateTemp("/var/tmp", "fill")
-	if err == nil {
-		err = os.Remove(f.Name())
-	}
-	if err != nil {
-		attacks.Fatal(err)
-	}
-	block := make([]byte, 1<<20)
-	for n := 0; n < size && err == nil; n++ {
-		_, err = f.Write(block)
-	}
-	r.Try("write "+args[0]+" MiB", err)
 }
 
 // burn takes all of a CPU.

@@ -11,7 +11,6 @@ import (
 var own = map[string]attacks.Func{
 	"abi":   abi,
 	"burn":  burn,
-	"fill":  fill,
 	"grow":  grow,
 	"hoard": hoard,
 	"open":  open,
