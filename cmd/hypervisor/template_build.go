@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate"
@@ -61,7 +62,10 @@ func buildTemplate(ctx context.Context, cfg buildConfig) (built, error) {
 	if err != nil {
 		return built{}, err
 	}
-	about := fmt.Sprintf("Debian %s of %s with %s", cfg.suite, archive.Redact(sources[0].Mirror), strings.Join(cfg.packages, ", "))
+	about := fmt.Sprintf("Debian %s of %s", cfg.suite, archive.Redact(sources[0].Mirror))
+	if len(cfg.packages) > 0 {
+		about += " with " + strings.Join(cfg.packages, ", ")
+	}
 	b, err := cfg.inDraft(ctx, draft, host, sources, about, func(b *debian.Builder) (debian.Summary, error) {
 		return b.Build(ctx, draft.Dir, cfg.packages)
 	})
@@ -104,7 +108,10 @@ func (cfg *buildConfig) inDraft(ctx context.Context, draft *rootfs.Draft, apt ar
 	if err := client.Prune(now); err != nil {
 		return b, err
 	}
-	sealed, err := draft.Seal(ctx, rootfs.SealOptions{Source: about})
+	var hashed atomic.Int64
+	sealed, err := draft.Seal(ctx, rootfs.SealOptions{Source: about, Read: func(bytes int) {
+		cfg.report(debian.Progress{Phase: debian.Seal, Bytes: hashed.Add(int64(bytes))})
+	}})
 	b.Template = templateOf(sealed)
 	return b, err
 }

@@ -10,6 +10,7 @@ const (
 	Indexes   Phase = "indexes"   // what there is
 	Packages  Phase = "packages"  // fetch and unpack
 	Configure Phase = "configure" // the packages' scripts
+	Seal      Phase = "seal"      // by whoever called: every byte is hashed
 )
 
 // A Progress is how far a phase is.
