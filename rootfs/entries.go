@@ -2,14 +2,18 @@ package rootfs
 
 import (
 	"archive/tar"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
 	"time"
+
+	"github.com/gilliam/hypervisor/rootfs/manifest"
 )
 
 // blockSize is what a file system hands out at least.
@@ -24,26 +28,47 @@ func (u *unpacker) file(h *tar.Header, name string, body io.Reader) (err error) 
 	if err != nil {
 		return err
 	}
-	f, err := dir.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	mode := fileMode(h.Mode)
+	f, err := makeFileAt(dir, base)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	// Without the wrapping, io.Copy would not use our buffer.
-	n, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{body}, u.buf)
-	u.Bytes += n
+	defer func() { err = errors.Join(err, f.close()) }()
+	sum := sha256.New()
+	n, err := u.fill(f, body, sum)
+	if err != nil {
+		return err
+	}
 	u.Disk += (n + blockSize - 1) &^ (blockSize - 1)
-	if err != nil {
-		return err
+	u.note(manifest.Entry{Path: name, Type: manifest.File, Mode: uint32(mode), Size: n, SHA256: hex.EncodeToString(sum.Sum(nil))})
+	return f.finish(mode, sane(h.ModTime))
+}
+
+// fill writes what body holds, hashes and counts it, and keeps to the limits.
+func (u *unpacker) fill(f newFile, body io.Reader, sum hash.Hash) (n int64, err error) {
+	for {
+		k, err := body.Read(u.buf)
+		if k > 0 {
+			n += int64(k)
+			u.Bytes += int64(k)
+			if u.Bytes > u.lim.Bytes {
+				return n, errTooMuch(u.lim)
+			}
+			if err := u.ratio(u.Bytes); err != nil {
+				return n, err
+			}
+			sum.Write(u.buf[:k])
+			if err := f.write(u.buf[:k]); err != nil {
+				return n, err
+			}
+		}
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
 	}
-	if err := u.ratio(u.Bytes); err != nil {
-		return err
-	}
-	if err := f.Chmod(fileMode(h.Mode)); err != nil {
-		return err
-	}
-	t := sane(h.ModTime)
-	return dir.Chtimes(base, t, t)
 }
 
 // fileMode keeps what the owner may do and lets everyone read and execute as
@@ -70,7 +95,8 @@ func (u *unpacker) symlink(name, target string) error {
 	if err != nil {
 		return err
 	}
-	return dir.Symlink(target, base)
+	u.note(manifest.Entry{Path: name, Type: manifest.Link, Target: target, Mode: 0o777})
+	return makeLinkAt(dir, base, target)
 }
 
 // link makes a further name for a file of this archive, and for nothing else.
@@ -95,6 +121,9 @@ func (u *unpacker) link(name, target string) error {
 	if _, _, err := u.place(name); err != nil {
 		return err
 	}
+	e := u.list[old]
+	e.Path = name
+	u.note(e)
 	return u.root.Link(old, name)
 }
 

@@ -73,7 +73,9 @@ type ImageCounts struct {
 	Failed  uint64 // transfers that did not
 	Bytes   uint64 // received, compressed
 	Evicted uint64 // images removed for others
-	Stale   uint64 // hits without an answer of the server, which could not be reached
+	// Quarantined are images that were found to be not what they were.
+	Quarantined uint64
+	Stale       uint64 // hits without an answer of the server, which could not be reached
 }
 
 // Images fetches images and keeps them. Its methods may be called at once by
@@ -90,7 +92,7 @@ type Images struct {
 
 	registries *oci.Client
 
-	hits, fetched, failed, bytes, stale, evicted atomic.Uint64
+	hits, fetched, failed, bytes, stale, evicted, quarantined atomic.Uint64
 }
 
 // OpenImages opens the cache, and removes what interrupted fetches have left in
@@ -180,6 +182,6 @@ func (i *Images) allowed(path string) (dir, rest string, err error) {
 // Counts is what has happened so far.
 func (i *Images) Counts() ImageCounts {
 	return ImageCounts{
-		Hits: i.hits.Load(), Fetched: i.fetched.Load(), Failed: i.failed.Load(), Bytes: i.bytes.Load(), Stale: i.stale.Load(), Evicted: i.evicted.Load(),
+		Hits: i.hits.Load(), Fetched: i.fetched.Load(), Failed: i.failed.Load(), Bytes: i.bytes.Load(), Stale: i.stale.Load(), Evicted: i.evicted.Load(), Quarantined: i.quarantined.Load(),
 	}
 }

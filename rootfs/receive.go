@@ -13,25 +13,27 @@ import (
 	"net/url"
 	"os"
 	"sync/atomic"
+
+	"github.com/gilliam/hypervisor/rootfs/manifest"
 )
 
 // receive unpacks the image into root's folder tree while it arrives, and says what
 // it was.
-func (i *Images) receive(ctx context.Context, b body, root *os.Root) (record, error) {
+func (i *Images) receive(ctx context.Context, abort context.CancelCauseFunc, b body, root *os.Root) (record, manifest.Manifest, error) {
 	if err := root.Mkdir(treeName, 0o755); err != nil {
-		return record{}, err
+		return record{}, manifest.Manifest{}, err
 	}
 	if err := root.Chmod(treeName, 0o755); err != nil { // whatever the umask
-		return record{}, err
+		return record{}, manifest.Manifest{}, err
 	}
 	tree, err := root.OpenRoot(treeName)
 	if err != nil {
-		return record{}, err
+		return record{}, manifest.Manifest{}, err
 	}
 	defer tree.Close()
-	f := &flow{ctx: ctx, r: b, left: i.cfg.Limits.Download, tooLong: i.tooLong, total: &i.bytes, sum: sha256.New()}
+	f := &flow{ctx: ctx, cancel: abort, r: b, left: i.cfg.Limits.Download, tooLong: i.tooLong, total: &i.bytes, sum: sha256.New()}
 	st, err := unpack(f, tree, i.cfg.Limits, func() (*os.File, error) { return nameless(root) })
-	if f.err != nil {
+	if f.err != nil && !errors.Is(f.err, errEnough) {
 		err = f.err // whatever it broke says less
 	}
 	if err == nil && b.check != nil {
@@ -40,7 +42,7 @@ func (i *Images) receive(ctx context.Context, b body, root *os.Root) (record, er
 	return record{
 		Digest: digestPrefix + hex.EncodeToString(f.sum.Sum(nil)), Format: st.Format,
 		Sent: f.got, Bytes: st.Bytes, Disk: st.Disk, Entries: st.Entries,
-	}, err
+	}, st.List, err
 }
 
 // nameless makes a file that is gone when it is closed.
@@ -63,6 +65,7 @@ func (i *Images) tooLong() error {
 // and ends with its context.
 type flow struct {
 	ctx     context.Context
+	cancel  context.CancelCauseFunc // of ctx, with which r ends
 	r       io.Reader
 	left    int64
 	tooLong func() error
@@ -71,6 +74,12 @@ type flow struct {
 	sum     hash.Hash
 	err     error // what it ended by, if not well
 }
+
+// errEnough is that nobody wants to read the rest.
+var errEnough = errors.New("what came was enough")
+
+// abort ends a Read that waits, and all later ones.
+func (f *flow) abort() { f.cancel(errEnough) }
 
 func (f *flow) Read(p []byte) (int, error) {
 	if f.err = context.Cause(f.ctx); f.err != nil {

@@ -18,6 +18,7 @@ import (
 // The cache, as it is on disk:
 //
 //	<id>/image.json   what is known of the image; its id is the SHA-256 of the archive
+//	<id>/manifest     what is in the tree, as package manifest lists it
 //	<id>/tree/        the image, root's, 0755
 //	refs/<key>.json   which image came from a source, and by what to ask it again
 //	.fetch-…/         a transfer under way, of the same shape; no one else looks
@@ -55,6 +56,7 @@ type record struct {
 	Sent    int64     `json:"sent,omitempty"` // bytes of the archive
 	Bytes   int64     `json:"bytes"`
 	Disk    int64     `json:"disk,omitempty"` // bytes that its files take
+	Tree    string    `json:"tree,omitempty"` // hash of its manifest; empty: of an older hypervisor, which made none
 	Entries int       `json:"entries"`
 	Fetched time.Time `json:"fetched"`
 
@@ -183,6 +185,7 @@ func (i *Images) cached(id string) (Image, error) {
 	case errors.Is(err, fs.ErrNotExist) && !errors.As(err, &damaged):
 		return Image{}, ErrNotExist
 	case errors.As(err, &damaged):
+		i.quarantined.Add(1)
 		if err := i.setAside(id, err); err != nil {
 			return Image{}, err
 		}

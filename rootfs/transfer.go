@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate/failpoint"
+	"github.com/gilliam/hypervisor/rootfs/manifest"
 )
 
 // maxAttempts is how often a transfer is begun that breaks where it cannot go on.
@@ -46,6 +47,8 @@ func (i *Images) transfer(ctx context.Context, src source, had mark, digest stri
 
 // attempt is one transfer from the beginning.
 func (i *Images) attempt(ctx context.Context, src source, had mark, digest string) (img Image, err error) {
+	ctx, abort := context.WithCancelCause(ctx)
+	defer abort(nil)
 	b, err := src.open(ctx, had)
 	if err != nil {
 		return Image{}, err
@@ -74,7 +77,7 @@ func (i *Images) attempt(ctx context.Context, src source, had mark, digest strin
 	}
 	defer root.Close()
 	failpoint.Hit("rootfs.image.begun")
-	rec, err := i.receive(ctx, b, root)
+	rec, list, err := i.receive(ctx, abort, b, root)
 	if err != nil {
 		return Image{}, err
 	}
@@ -89,7 +92,7 @@ func (i *Images) attempt(ctx context.Context, src source, had mark, digest strin
 		return Image{}, err
 	}
 	rec.Version, rec.Ref, rec.Fetched = imageVersion, ref.Ref, ref.Fetched
-	if err := seal(root, rec); err != nil {
+	if err := seal(root, rec, list); err != nil {
 		return Image{}, err
 	}
 	failpoint.Hit("rootfs.image.sealed")
@@ -100,7 +103,16 @@ func (i *Images) attempt(ctx context.Context, src source, had mark, digest strin
 }
 
 // seal writes the record, and then all of the transfer to the disk.
-func seal(root *os.Root, rec record) error {
+func seal(root *os.Root, rec record, list manifest.Manifest) error {
+	f, err := root.OpenFile(manifestName, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = list.WriteTo(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	rec.Tree = list.Hash()
 	b, err := json.Marshal(rec)
 	if err != nil {
 		return err

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
+
+	"github.com/gilliam/hypervisor/rootfs/manifest"
 )
 
 // UnpackLimits bound what an image may be. Zero values mean the defaults.
@@ -71,6 +74,7 @@ type stats struct {
 	Bytes   int64
 	Disk    int64 // bytes of the blocks that it takes, about
 	Entries int
+	List    manifest.Manifest
 }
 
 // unpack makes the files of an archive in root, an empty folder that no one else
@@ -78,7 +82,8 @@ type stats struct {
 // is read, or a zip, whose directory is at its end, by way of an empty file that
 // spool makes. Nothing is ever made outside root, or through a link, or with a bit
 // or an owner that gives a right. When it fails, root holds a part that is to be
-// thrown away.
+// thrown away. A reader that may keep one waiting has a method abort, which ends
+// that.
 //
 // Names that differ by case, or in how Unicode composes a letter, are different
 // names: so they are to the kernel, and honest archives hold both (the sources of
@@ -96,6 +101,9 @@ func unpack(r io.Reader, root *os.Root, lim UnpackLimits, spool func() (*os.File
 		return stats{}, err
 	}
 	u := newUnpacker(root, lim, sent)
+	if a, ok := r.(interface{ abort() }); ok {
+		u.abort = a.abort
+	}
 	if bytes.Equal(head, []byte(zipMagic)) {
 		err = u.unzip(in, spool)
 	} else {
@@ -103,6 +111,9 @@ func unpack(r io.Reader, root *os.Root, lim UnpackLimits, spool func() (*os.File
 	}
 	if err == nil && u.Entries == 0 {
 		err = errors.New("the archive is empty: it must hold the files of the app")
+	}
+	if err == nil {
+		u.List, err = u.manifest()
 	}
 	return u.stats, errors.Join(err, u.close())
 }
@@ -113,12 +124,14 @@ func (u *unpacker) untar(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	defer zr.Close()
+	defer zr.Close() // after what reads ahead
 	u.Format = "tar"
 	if how != Uncompressed {
 		u.Format += "+" + string(how)
 	}
-	in := bufio.NewReaderSize(&capped{r: zr, u: u}, 64<<10)
+	ahead := newAhead(zr, u.abort)
+	defer ahead.close()
+	in := bufio.NewReaderSize(&capped{r: ahead, u: u}, 64<<10)
 	if err := sniff(in, how); err != nil {
 		return err
 	}
@@ -151,12 +164,12 @@ func onlyZeros(r io.Reader) error {
 // A meter counts what is read.
 type meter struct {
 	r io.Reader
-	n int64
+	n atomic.Int64
 }
 
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
-	m.n += int64(n)
+	m.n.Add(int64(n))
 	return n, err
 }
 
@@ -180,8 +193,8 @@ func (c *capped) Read(p []byte) (int, error) {
 
 // ratio keeps to the limit of the ratio.
 func (u *unpacker) ratio(unpacked int64) error {
-	if unpacked > ratioFrom && unpacked/u.lim.Ratio > u.sent.n {
-		return fmt.Errorf("a bomb: %s of it unpack to more than %s", size(u.sent.n), size(unpacked))
+	if sent := u.sent.n.Load(); unpacked > ratioFrom && unpacked/u.lim.Ratio > sent {
+		return fmt.Errorf("a bomb: %s of it unpack to more than %s", size(sent), size(unpacked))
 	}
 	return nil
 }

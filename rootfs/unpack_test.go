@@ -3,16 +3,20 @@ package rootfs
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/gilliam/hypervisor/rootfs/manifest"
 )
 
 // An arena is a folder to unpack into, beside what must never change.
@@ -37,7 +41,8 @@ func newArena(t testing.TB) *arena {
 	t.Helper()
 	dir := t.TempDir()
 	for _, d := range []string{"canary", "root"} {
-		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+		p := filepath.Join(dir, d)
+		if err := errors.Join(os.Mkdir(p, 0o755), os.Chmod(p, 0o755)); err != nil { // whatever the umask
 			t.Fatal(err)
 		}
 	}
@@ -115,6 +120,18 @@ func (a *arena) check(t testing.TB) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// noted checks that the list of what was unpacked is that of what is there.
+func (a *arena) noted(t testing.TB, st stats, err error) {
+	t.Helper()
+	if err != nil {
+		return
+	}
+	is, err := manifest.Scan(context.Background(), filepath.Join(a.dir, "root"), nil)
+	if diff := st.List.Diff(is); err != nil || len(diff) > 0 || st.List.Hash() != is.Hash() {
+		t.Errorf("what is there is not what was noted: %v, %v", diff, err)
 	}
 }
 
@@ -343,9 +360,10 @@ func TestUnpackHostile(t *testing.T) {
 			b := a.tar()
 			for how, compress := range compressors {
 				ar := newArena(t)
-				_, err := ar.unpack(bytes.NewReader(compress(t, b)), UnpackLimits{})
+				st, err := ar.unpack(bytes.NewReader(compress(t, b)), UnpackLimits{})
 				ar.check(t)
 				outcome(t, err, c.want)
+				ar.noted(t, st, err)
 				if t.Failed() {
 					t.Fatalf("as %q", how)
 				}
@@ -435,7 +453,9 @@ func TestUnpackModesAndTimes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (stats{Format: "tar+gzip", Bytes: 4, Disk: 4*4096 + 5*1024, Entries: 5}); st != want {
+	ar.noted(t, st, err)
+	st.List = manifest.Manifest{}
+	if want := (stats{Format: "tar+gzip", Bytes: 4, Disk: 4*4096 + 5*1024, Entries: 5}); !reflect.DeepEqual(st, want) {
 		t.Errorf("got %+v, want %+v", st, want)
 	}
 	for name, want := range map[string]fs.FileMode{
@@ -562,6 +582,7 @@ func FuzzUnpack(f *testing.F) {
 		ar := newArena(t)
 		st, err := ar.unpack(bytes.NewReader(data), lim)
 		ar.check(t)
+		ar.noted(t, st, err)
 		if err == nil && (st.Bytes > lim.Bytes || st.Entries > lim.Entries || st.Entries == 0) {
 			t.Errorf("got %+v within %+v", st, lim)
 		}

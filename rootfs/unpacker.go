@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/gilliam/hypervisor/rootfs/manifest"
 )
 
 // An unpacker makes one entry after the other. It remembers every folder that
@@ -20,16 +24,33 @@ type unpacker struct {
 	stats
 	root *os.Root
 	lim  UnpackLimits
-	sent *meter               // the archive as it comes
-	dirs map[string]time.Time // cleaned name to the time it is to have at the end
-	buf  []byte
+	sent *meter // the archive as it comes
 
-	at   string // the folder that here is open at
-	here *os.Root
+	abort func()               // ends what is waited for there
+	dirs  map[string]time.Time // cleaned name to the time it is to have at the end
+	list  map[string]manifest.Entry
+	buf   []byte
+
+	at   string // the folder that here is
+	here *os.File
 }
 
 func newUnpacker(root *os.Root, lim UnpackLimits, sent *meter) *unpacker {
-	return &unpacker{root: root, lim: lim, sent: sent, dirs: map[string]time.Time{".": {}}, buf: make([]byte, 128<<10)}
+	return &unpacker{root: root, lim: lim, sent: sent, abort: func() {}, dirs: map[string]time.Time{".": {}}, list: map[string]manifest.Entry{}, buf: make([]byte, 256<<10)}
+}
+
+// note lists what was made. Of two entries of one name the last is what there is.
+func (u *unpacker) note(e manifest.Entry) {
+	e.UID, e.GID = uint32(os.Geteuid()), uint32(os.Getegid())
+	u.list[e.Path] = e
+}
+
+// manifest is the list of all that was made.
+func (u *unpacker) manifest() (manifest.Manifest, error) {
+	for name := range u.dirs {
+		u.note(manifest.Entry{Path: name, Type: manifest.Dir, Mode: 0o755})
+	}
+	return manifest.New(slices.Collect(maps.Values(u.list)))
 }
 
 // all makes every entry of a tar.
@@ -166,8 +187,8 @@ func (u *unpacker) folder(name string) error {
 	if err := u.count(); err != nil {
 		return err
 	}
-	if err := dir.Mkdir(base, 0o755); errors.Is(err, fs.ErrExist) {
-		fi, err := dir.Lstat(base)
+	if err := makeFolderAt(dir, base); errors.Is(err, fs.ErrExist) {
+		fi, err := u.root.Lstat(name)
 		if err != nil {
 			return err
 		}
@@ -176,11 +197,13 @@ func (u *unpacker) folder(name string) error {
 		return err
 	}
 	u.dirs[name] = time.Time{}
-	return dir.Chmod(base, 0o755) // whatever the umask
+	return nil
 }
 
-// parent opens the folder that name lies in, making it if need be.
-func (u *unpacker) parent(name string) (dir *os.Root, base string, err error) {
+// parent opens the folder that name lies in, making it if need be. That was one of
+// ours, and base is one part of a name: what is made of base, without following
+// it, is made in root.
+func (u *unpacker) parent(name string) (dir *os.File, base string, err error) {
 	at, base := path.Dir(name), path.Base(name)
 	if _, ok := u.dirs[at]; !ok {
 		if err := u.folder(at); err != nil {
@@ -190,7 +213,7 @@ func (u *unpacker) parent(name string) (dir *os.Root, base string, err error) {
 	if u.here != nil && u.at == at {
 		return u.here, base, nil
 	}
-	here, err := u.root.OpenRoot(at)
+	here, err := u.root.Open(at)
 	if err != nil {
 		return nil, "", err
 	}
@@ -204,7 +227,7 @@ func (u *unpacker) parent(name string) (dir *os.Root, base string, err error) {
 // place makes room for a file or a link: of two entries of one name the last
 // wins, but a folder stays a folder. What was there is unlinked, never written
 // to, for it may have other names.
-func (u *unpacker) place(name string) (dir *os.Root, base string, err error) {
+func (u *unpacker) place(name string) (dir *os.File, base string, err error) {
 	if _, ok := u.dirs[name]; ok {
 		return nil, "", errors.New("it was a folder before, and is to be something else now")
 	}
@@ -214,8 +237,10 @@ func (u *unpacker) place(name string) (dir *os.Root, base string, err error) {
 	if err := u.count(); err != nil {
 		return nil, "", err
 	}
-	if err := dir.Remove(base); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, "", err
+	if _, twice := u.list[name]; twice {
+		if err := unlink(dir, base); err != nil {
+			return nil, "", err
+		}
 	}
 	return dir, base, nil
 }

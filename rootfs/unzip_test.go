@@ -163,6 +163,7 @@ func TestUnzipHostile(t *testing.T) {
 				c.want = "ends too early"
 			}
 			outcome(t, err, c.want)
+			ar.noted(t, st, err)
 			if err == nil && st.Format != "zip" {
 				t.Errorf("format %q", st.Format)
 			}

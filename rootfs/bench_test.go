@@ -1,0 +1,188 @@
+package rootfs
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// largeTar is a tar of 200 MB: 1,900 files of 100 KB and 4,000 small ones, of words
+// that compress to about a third.
+var largeTar = sync.OnceValue(func() []byte {
+	r := rand.New(rand.NewPCG(1, 2))
+	words := make([]string, 4000)
+	for n := range words {
+		words[n] = fmt.Sprintf("%x ", r.Uint64()>>(8*r.IntN(7)))
+	}
+	text := func(n int) string {
+		var b bytes.Buffer
+		for b.Len() < n {
+			b.WriteString(words[r.IntN(len(words))])
+		}
+		return b.String()[:n]
+	}
+	a := newArchive(&testing.B{})
+	for n := range 1900 {
+		a.file(fmt.Sprintf("lib/%d/%d", n%50, n), text(50_000+r.IntN(100_000)))
+	}
+	for n := range 4000 {
+		a.file(fmt.Sprintf("share/%d/%d", n%200, n), text(100+r.IntN(4000)))
+	}
+	return a.tar()
+})
+
+// BenchmarkUnpack unpacks 200 MB and has tar(1) do the same in turn. The ratio is
+// ours to theirs: below 1 is faster. Neither waits for the disk, as tar never does;
+// what a fetch adds to that is in BenchmarkFetch.
+func BenchmarkUnpack(b *testing.B) {
+	for _, how := range []Compression{Uncompressed, Gzip, Zstd, XZ} {
+		name, flag := "plain", "-xf"
+		var archive []byte
+		switch how {
+		case Uncompressed:
+			archive = largeTar()
+		case XZ:
+			name, flag = "xz", "-xJf"
+			archive = command(b, largeTar(), "xz", "-1", "-T2", "-c")
+		case Gzip:
+			name, flag = "gzip", "-xzf"
+			archive = command(b, largeTar(), "gzip", "-6", "-c")
+		case Zstd:
+			name, flag = "zstd", "--zstd -xf"
+			archive = command(b, largeTar(), "zstd", "-3", "-q", "-c")
+		}
+		b.Run(name, func(b *testing.B) {
+			dir := b.TempDir()
+			file := filepath.Join(dir, "archive")
+			if err := os.WriteFile(file, archive, 0o600); err != nil {
+				b.Fatal(err)
+			}
+			args := append(strings.Fields(flag), file, "-C")
+			var ours, theirs time.Duration
+			b.SetBytes(int64(len(largeTar())))
+			for n := 0; b.Loop(); n++ {
+				start := time.Now()
+				unpackFile(b, file, filepath.Join(dir, fmt.Sprint("ours", n)))
+				ours += time.Since(start)
+				b.StopTimer()
+				to := filepath.Join(dir, fmt.Sprint("theirs", n))
+				if err := os.Mkdir(to, 0o755); err != nil {
+					b.Fatal(err)
+				}
+				start = time.Now()
+				if out, err := exec.Command("tar", append(args, to)...).CombinedOutput(); err != nil {
+					b.Fatalf("tar: %v: %s", err, out)
+				}
+				theirs += time.Since(start)
+				for _, d := range []string{"ours", "theirs"} {
+					if err := os.RemoveAll(filepath.Join(dir, fmt.Sprint(d, n))); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.StartTimer()
+			}
+			b.ReportMetric(theirs.Seconds()/float64(b.N), "tar-s/op")
+			b.ReportMetric(float64(ours)/float64(theirs), "ratio")
+		})
+	}
+}
+
+func command(b *testing.B, in []byte, name string, args ...string) []byte {
+	cmd := exec.Command(name, args...)
+	cmd.Stdin = bytes.NewReader(in)
+	out, err := cmd.Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return out
+}
+
+func unpackFile(b *testing.B, file, to string) {
+	f, err := os.Open(file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	if err := os.Mkdir(to, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	root, err := os.OpenRoot(to)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer root.Close()
+	if _, err := unpack(f, root, UnpackLimits{}, nil); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkFetch is a proc's wait for its image: cold, from a server on loopback to
+// the disk, synced; and from the cache, when the server is asked and when, by
+// digest, it is not.
+func BenchmarkFetch(b *testing.B) {
+	image := command(b, largeTar(), "gzip", "-6", "-c")
+	s := serve(b, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"1"`)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(image))
+	})
+	fetch := func(i *Images, w Want) Image {
+		img, err := i.Fetch(context.Background(), w)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return img
+	}
+	b.Run("cold", func(b *testing.B) {
+		i := newImages(b, ImagesConfig{})
+		for b.Loop() {
+			fetch(i, Want{Ref: s.URL})
+			b.StopTimer()
+			if _, err := i.GC(0); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+	})
+	i := newImages(b, ImagesConfig{})
+	img := fetch(i, Want{Ref: s.URL})
+	b.Run("asked", func(b *testing.B) {
+		for b.Loop() {
+			fetch(i, Want{Ref: s.URL})
+		}
+	})
+	b.Run("digest", func(b *testing.B) {
+		for b.Loop() {
+			fetch(i, Want{Ref: s.URL, Digest: img.Digest})
+		}
+	})
+	b.Run("50 at once, cold", func(b *testing.B) {
+		i := newImages(b, ImagesConfig{})
+		for b.Loop() {
+			var all sync.WaitGroup
+			for n := range 50 {
+				all.Go(func() { fetch(i, Want{Ref: s.URL, Holder: fmt.Sprint(n)}) })
+			}
+			all.Wait()
+			b.StopTimer()
+			for n := range 50 {
+				i.Release(fmt.Sprint(n))
+			}
+			if _, err := i.GC(0); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+		if c := i.Counts(); c.Fetched != uint64(b.N) {
+			b.Errorf("%d transfers for %d rounds", c.Fetched, b.N)
+		}
+	})
+}

@@ -1,0 +1,106 @@
+package rootfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gilliam/hypervisor/isolate/failpoint"
+	"github.com/gilliam/hypervisor/rootfs/manifest"
+)
+
+// Verify reads every byte of an image and lists what is not as it was unpacked. One
+// of which anything is different is set aside: procs that run from it go on, and
+// whoever asks for it next gets it from its source again. Read is told of the
+// bytes, by several goroutines at once; nil means no one. One that an older
+// hypervisor has kept, without a list of what was in it, is an [ErrInvalid].
+func (i *Images) Verify(ctx context.Context, id string, read func(bytes int)) ([]manifest.Change, error) {
+	if !idForm.MatchString(id) {
+		return nil, invalid("must be the id of an image")
+	}
+	changes, err := i.compare(ctx, id, read)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("verify image %.12s: %w", id, err)
+	case len(changes) == 0:
+		return nil, nil
+	}
+	i.quarantined.Add(1)
+	if err := i.setAside(id, errors.New(changes[0].String())); err != nil {
+		return changes, err
+	}
+	failpoint.Hit("rootfs.image.quarantined")
+	return changes, nil
+}
+
+// compare lists what has become of an image.
+func (i *Images) compare(ctx context.Context, id string, read func(bytes int)) ([]manifest.Change, error) {
+	if _, err := i.cached(id); err != nil {
+		return nil, err
+	}
+	rec, err := i.readRecord(id)
+	switch {
+	case err != nil:
+		return nil, err
+	case rec.Tree == "":
+		return nil, invalid("an older hypervisor has kept it, without a list of what was in it: remove it, and it is fetched again")
+	}
+	dir := filepath.Join(i.cfg.Dir, id)
+	was, err := readManifest(filepath.Join(dir, manifestName))
+	if err != nil || was.Hash() != rec.Tree {
+		return []manifest.Change{{Path: manifestName, What: "is not the list that was made when it was unpacked"}}, nil
+	}
+	is, err := manifest.Scan(ctx, filepath.Join(dir, treeName), read)
+	if err != nil {
+		return nil, err
+	}
+	return was.Diff(is), nil
+}
+
+// Scrub verifies all images, one after the other, the first time after a part of
+// every and then once in every, and reads no more than rate bytes a second for it.
+// It returns when ctx ends.
+func (i *Images) Scrub(ctx context.Context, rate int64, every time.Duration) {
+	for wait := every / 24; sleep(ctx, wait) == nil; wait = every {
+		list, err := i.List()
+		if err != nil {
+			i.cfg.Log.Error("images not verified", "err", err)
+			continue
+		}
+		slow := &pacer{ctx: ctx, rate: rate}
+		for _, one := range list {
+			_, err := i.Verify(ctx, one.ID, slow.read)
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil && !errors.Is(err, ErrNotExist) && !errors.Is(err, ErrInvalid) {
+				i.cfg.Log.Error("image not verified", "id", one.ID, "err", err)
+			}
+		}
+		i.cfg.Log.Info("images verified", "images", len(list))
+	}
+}
+
+// A pacer holds those who read up, so that together they keep to a rate.
+type pacer struct {
+	ctx  context.Context
+	rate int64 // bytes a second
+
+	mu   sync.Mutex
+	next time.Time // when what was read so far is paid for
+}
+
+func (p *pacer) read(bytes int) {
+	p.mu.Lock()
+	now := time.Now()
+	if p.next.Before(now) {
+		p.next = now
+	}
+	p.next = p.next.Add(time.Duration(bytes) * time.Second / time.Duration(p.rate))
+	wait := p.next.Sub(now)
+	p.mu.Unlock()
+	_ = sleep(p.ctx, wait) // that ctx has ended is found out by who reads
+}
