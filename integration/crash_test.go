@@ -188,7 +188,7 @@ func (c *crash) journey() {
 		}
 		return c.arrived(decode[proc.Proc](c.t, a))
 	})
-	if c.dead() {
+	if c.dead() || c.request.Restart != nil && c.damage() {
 		return
 	}
 	c.deleting = true
@@ -199,6 +199,25 @@ func (c *crash) journey() {
 	if a := c.do(http.MethodDelete, "/v1/volumes/crash", nil); a.err != nil {
 		c.awaitDeath()
 	}
+}
+
+// damage changes the image of the proc on the disk and has it verified, and tells
+// whether the daemon died of that.
+func (c *crash) damage() bool {
+	c.t.Helper()
+	files, err := filepath.Glob(filepath.Join(c.stateDir, "cache", "[0-9a-f]*", "tree", "x"))
+	must(c.t, err)
+	for _, f := range files {
+		must(c.t, os.WriteFile(f, []byte("damaged"), 0o644))
+		id := filepath.Base(filepath.Dir(filepath.Dir(f)))
+		if a := c.do(http.MethodPost, "/v1/images/"+id+"/verify", nil); a.err != nil {
+			c.awaitDeath()
+			return true
+		} else if a.status != http.StatusOK {
+			c.t.Errorf("verify: %s", a)
+		}
+	}
+	return false
 }
 
 func (c *crash) awaitDeath() {

@@ -24,11 +24,6 @@ type Procs interface {
 	CallbackStats() proc.CallbackStats
 }
 
-// Images is what is read of the images; *rootfs.Images has it.
-type Images interface {
-	Counts() rootfs.ImageCounts
-}
-
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }
@@ -45,8 +40,6 @@ var (
 	oldestDesc    = desc("gilliam_callbacks_oldest_pending_seconds", "How long the oldest callback that is still to be delivered has waited.")
 	unwrittenDesc = desc("gilliam_callback_write_errors_total", "Times that the disk did not take a change of the callbacks.")
 	droppedDesc   = desc("gilliam_log_dropped_lines_total", "Lines of the apps' output that were not kept, by what did not take them.", "sink")
-	fetchesDesc   = desc("gilliam_image_fetches_total", "Image fetches, by outcome: hit needed no transfer.", "outcome")
-	fetchedDesc   = desc("gilliam_image_fetched_bytes_total", "Bytes of images received, compressed.")
 	volumesDesc   = desc("gilliam_volumes", "Volumes that there are.")
 	errorsDesc    = desc("gilliam_usage_errors_total", "Times that the usage of a running proc could not be read for a scrape.")
 
@@ -82,9 +75,12 @@ func newCollector(procs Procs, images Images, countPanic func(where string)) *co
 // Describe tells every metric there can be.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{procsDesc, launchesDesc, restartsDesc, pressureDesc, leakedDesc, callbacksDesc, pendingDesc, deadDesc, oldestDesc, unwrittenDesc,
-		droppedDesc, fetchesDesc, fetchedDesc, volumesDesc, errorsDesc,
+		droppedDesc, volumesDesc, errorsDesc,
 		cpuDesc, memoryDesc, limitDesc, pidsDesc, diskDesc, diskLimitDesc, inodesDesc, inodesLimitDesc,
 		sizeDesc, freeDesc, reserveDesc, heldDesc, refusedDesc} {
+		ch <- d
+	}
+	for _, d := range imageDescs {
 		ch <- d
 	}
 }
@@ -122,9 +118,7 @@ func (c *collector) collect(ch chan<- prometheus.Metric) {
 	callbacks(ch, c.procs.CallbackStats())
 	outcomes(ch, droppedDesc, counts.LogDropped, "file", "syslog")
 
-	images := c.images.Counts()
-	outcomes(ch, fetchesDesc, map[string]uint64{"hit": images.Hits, "fetched": images.Fetched, "failed": images.Failed})
-	ch <- counter(fetchedDesc, float64(images.Bytes))
+	c.cache(ch)
 	ch <- gauge(volumesDesc, float64(counts.Volumes))
 	ch <- counter(errorsDesc, float64(c.errors.Load()))
 }

@@ -57,6 +57,13 @@ type fakeImages rootfs.ImageCounts
 
 func (f fakeImages) Counts() rootfs.ImageCounts { return rootfs.ImageCounts(f) }
 
+func (f fakeImages) List() ([]rootfs.StoredImage, error) {
+	if f.Hits == 0 {
+		return nil, nil
+	}
+	return []rootfs.StoredImage{{Disk: 100, UsedBy: []string{"p"}}, {Disk: 10}, {Disk: 1}}, nil
+}
+
 var busy = fakeProcs{
 	procs: []proc.Proc{
 		{ID: "b", App: "blog", Name: "boot.1", State: proc.Boot},
@@ -85,7 +92,7 @@ func golden(t *testing.T, name string) *os.File {
 }
 
 func TestCollector(t *testing.T) {
-	c := newCollector(busy, fakeImages{Hits: 3, Fetched: 2, Failed: 1, Bytes: 1000}, nil)
+	c := newCollector(busy, fakeImages{Hits: 3, Fetched: 2, Failed: 1, Bytes: 1000, Evicted: 4, Quarantined: 5, Stale: 6}, nil)
 	if err := testutil.CollectAndCompare(c, golden(t, "busy.prom")); err != nil {
 		t.Error(err)
 	}

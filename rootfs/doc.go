@@ -7,7 +7,8 @@
 //	d, err := ts.Draft("bookworm") // a new version; see Draft
 //
 //	is, err := rootfs.OpenImages(rootfs.ImagesConfig{Dir: state + "/cache"})
-//	img, err := is.Fetch(ctx, "https://example.com/blog.tar.gz") // img.Dir goes read-only to /app
+//	img, err := is.Fetch(ctx, rootfs.Want{Ref: "https://example.com/blog.tar.gz", Holder: id}) // img.Dir goes read-only to /app
+//	defer is.Release(id)
 //
 //	ls, err := rootfs.OpenLayers(state + "/layers")
 //	layer, err := ls.CreateImage(id, isolate.Limits{Disk: 1 << 30})
@@ -22,9 +23,13 @@
 // whether it is what was sealed ([Templates.Verify]). A plain folder that somebody
 // keeps for us can be a template too, but has no versions and cannot be verified.
 //
-// An image is downloaded once per URL, unpacked while it
-// arrives, and becomes visible by one rename when all of it is on disk. A layer
-// belongs to one proc and dies with it.
+// An image is kept by the SHA-256 of its archive, however many URLs lead to it. It
+// is unpacked while it arrives, and becomes visible by one rename when all of it is
+// on disk. Who asks for a URL gets what is there now: its server is asked whether
+// that has changed. Who names a digest gets that. What a proc holds is not removed;
+// of the rest, what was used least recently goes when the cache is full. A list of
+// what was unpacked tells whether it is still that. A layer belongs to one proc and
+// dies with it.
 //
 // Archives, and the servers that send them, are taken for hostile: every path
 // goes through an [os.Root], only files, folders, links and nothing else are
@@ -36,7 +41,8 @@
 // the sandbox's own range of ids. It starts no process and mounts nothing.
 //
 // What it does not do: it does not vouch for what an image holds, which is the
-// tenant's own code and data; it does not look for changes at a URL that it has
-// fetched once; a layer made by [Layers.Create] has no limit of the disk; and folders inside
+// tenant's own code and data; two URLs of the same content that are asked for at
+// the same moment are two transfers, of which one is kept, for what they hold is
+// known when it has come; a layer made by [Layers.Create] has no limit of the disk; and folders inside
 // which other users of the host may write are no place for its state.
 package rootfs

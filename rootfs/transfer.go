@@ -92,7 +92,10 @@ func (i *Images) attempt(ctx context.Context, src source, had mark, digest strin
 		return Image{}, err
 	}
 	rec.Version, rec.Ref, rec.Fetched = imageVersion, ref.Ref, ref.Fetched
-	if err := seal(root, rec, list); err != nil {
+	if rec.Tree, err = writeList(root, list); err != nil {
+		return Image{}, err
+	}
+	if err := seal(root, rec); err != nil {
 		return Image{}, err
 	}
 	failpoint.Hit("rootfs.image.sealed")
@@ -102,17 +105,18 @@ func (i *Images) attempt(ctx context.Context, src source, had mark, digest strin
 	return img, i.writeRef(src.key(), ref)
 }
 
-// seal writes the record, and then all of the transfer to the disk.
-func seal(root *os.Root, rec record, list manifest.Manifest) error {
+// writeList writes what was unpacked, and returns the hash of it.
+func writeList(root *os.Root, list manifest.Manifest) (hash string, err error) {
 	f, err := root.OpenFile(manifestName, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return "", err
 	}
 	_, err = list.WriteTo(f)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	rec.Tree = list.Hash()
+	return list.Hash(), errors.Join(err, f.Close())
+}
+
+// seal writes the record, and then all of the transfer to the disk.
+func seal(root *os.Root, rec record) error {
 	b, err := json.Marshal(rec)
 	if err != nil {
 		return err

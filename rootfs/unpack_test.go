@@ -299,6 +299,16 @@ var hostile = []struct {
 		a.file("a2", "2")
 		a.file("ünïcødé", "x")
 	}, "", content{"a/b": "x", "-rf": "x", "new\nline": "x", "A": "1", "ünïcødé": "x"}},
+	{"names that differ by case", func(a *archive) { a.file("README", "1"); a.file("readme", "2") }, "", content{"README": "1", "readme": "2"}},
+	{"a link, and a folder that differs by case", func(a *archive) { a.sym("l", "../canary"); a.file("L/secret", "x") }, "", content{"l": "-> ../canary", "L/secret": "x"}},
+	{"a link, and a folder that differs by composition", func(a *archive) {
+		a.sym("\u00e9", "../canary")
+		a.file("e\u0301/secret", "x")
+	}, "", content{"\u00e9": "-> ../canary", "e\u0301/secret": "x"}},
+	{"names that read backwards", func(a *archive) { a.file("\u202egpj.exe", "x") }, "", content{"\u202egpj.exe": "x"}},
+	{"dots of another script", func(a *archive) { a.file("\uff0e\uff0e/\u2024\u2024/f", "x") }, "", content{"\uff0e\uff0e/\u2024\u2024/f": "x"}},
+	{"slashes of another script", func(a *archive) { a.file("..\u2215canary\uff0fsecret", "x") }, "", content{"..\u2215canary\uff0fsecret": "x"}},
+	{"overlong slash", func(a *archive) { a.raw(ustar("..\xc0\xafcanary", '0', 1), "x") }, "not UTF-8", nil},
 	{"duplicates, the last wins", func(a *archive) { a.file("f", "first"); a.file("f", "second") }, "", content{"f": "second"}},
 	{"folder twice", func(a *archive) { a.dir("d"); a.file("d/f", "x"); a.dir("d/") }, "", content{"d/f": "x"}},
 	{"global pax header", func(a *archive) {
@@ -494,6 +504,9 @@ func TestUnpackBombs(t *testing.T) {
 		t.Fatal(err)
 	}
 	thousand := gzipped(t, many.buf.Bytes())
+	smaller := newArchive(t)
+	smaller.raw(ustar("f", '0', 128<<20), "")
+	half := bytes.Clone(smaller.buf.Bytes())
 	raw := newArchive(t)
 	raw.raw(huge, "")
 	header := raw.buf.Bytes()
@@ -515,6 +528,7 @@ func TestUnpackBombs(t *testing.T) {
 		{"2 GiB of zeros as a file", zeros(t, header, 2048), UnpackLimits{}, "unpacks to more than 1 GiB"},
 		{"2 GiB of zeros after the end", zeros(t, sampleTar(t), 2048), UnpackLimits{Bytes: 1 << 20, Entries: 100}, "unpacks to more than"},
 		{"zeros for nothing", zeros(t, sampleTar(t), 128), UnpackLimits{Ratio: 100}, "a bomb: "},
+		{"zeros in zstd, of a size that is allowed", bytes.NewReader(zstandard(t, append(half, make([]byte, 128<<20)...))), UnpackLimits{}, "a bomb: "},
 		{"300,000 entries", repeated(thousand, 300), UnpackLimits{}, "more than 50000 files"},
 		{"several files too large together", bytes.NewReader(small.gz()), UnpackLimits{Bytes: 1 << 20}, "unpacks to more than 1 MiB"},
 		{"implied folders count", bytes.NewReader(deep.gz()), UnpackLimits{Entries: 1000}, "more than 1000 files"},
@@ -568,11 +582,25 @@ func TestUnpackSparseMap(t *testing.T) {
 	ar.check(t)
 }
 
+// FuzzUnpack unpacks anything: whatever it is, nothing outside of the root changes,
+// what is in it has no rights, limits are kept, and so is a bound on memory.
 func FuzzUnpack(f *testing.F) {
-	for _, c := range hostile {
+	for n, c := range hostile {
 		a := newArchive(f)
 		c.build(a)
 		if b := a.tar(); len(b) < 64<<10 {
+			f.Add(b)
+			for how, compress := range compressors {
+				if how != Uncompressed && n%8 == 0 {
+					f.Add(compress(f, b))
+				}
+			}
+		}
+	}
+	for _, c := range hostileZips {
+		z := newZip(f)
+		c.build(z)
+		if b := z.bytes(); len(b) < 64<<10 {
 			f.Add(b)
 		}
 	}
@@ -580,11 +608,17 @@ func FuzzUnpack(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		lim := UnpackLimits{Bytes: 1 << 20, Entries: 200}
 		ar := newArena(t)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		st, err := ar.unpack(bytes.NewReader(data), lim)
+		runtime.ReadMemStats(&after)
 		ar.check(t)
 		ar.noted(t, st, err)
 		if err == nil && (st.Bytes > lim.Bytes || st.Entries > lim.Entries || st.Entries == 0) {
 			t.Errorf("got %+v within %+v", st, lim)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 3*MaxWindow+maxZipDirectory {
+			t.Errorf("it took %s of memory", size(int64(took)))
 		}
 	})
 }

@@ -15,8 +15,9 @@ import (
 // Verify reads every byte of an image and lists what is not as it was unpacked. One
 // of which anything is different is set aside: procs that run from it go on, and
 // whoever asks for it next gets it from its source again. Read is told of the
-// bytes, by several goroutines at once; nil means no one. One that an older
-// hypervisor has kept, without a list of what was in it, is an [ErrInvalid].
+// bytes, by several goroutines at once; nil means no one. One without a list of what
+// was in it is an [ErrInvalid]: a container image, or what an older hypervisor has
+// kept.
 func (i *Images) Verify(ctx context.Context, id string, read func(bytes int)) ([]manifest.Change, error) {
 	if !idForm.MatchString(id) {
 		return nil, invalid("must be the id of an image")
@@ -45,6 +46,8 @@ func (i *Images) compare(ctx context.Context, id string, read func(bytes int)) (
 	switch {
 	case err != nil:
 		return nil, err
+	case len(rec.Layers) > 0:
+		return nil, invalid("it is a container image, of whose layers there is no list")
 	case rec.Tree == "":
 		return nil, invalid("an older hypervisor has kept it, without a list of what was in it: remove it, and it is fetched again")
 	}

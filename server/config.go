@@ -36,6 +36,12 @@ type Procs interface {
 	CreateVolume(name string) (proc.Volume, error)
 	RemoveVolume(name string) error
 
+	Images() ([]proc.Image, error)
+	Image(digest string) (proc.Image, error)
+	RemoveImage(digest string) error
+	CollectImages(keep int64) (proc.ImagesRemoved, error)
+	VerifyImage(ctx context.Context, digest string) (proc.ImageVerdict, error)
+
 	Callbacks() []proc.Callback
 	RetryCallback(id string) (proc.Callback, error)
 	RemoveCallback(id string) error

@@ -81,6 +81,19 @@ func (q query) count(name string) (int, error) {
 	return int(n), nil
 }
 
+// bytes is the parameter as a number of bytes; 0 when it is not given.
+func (q query) bytes(name string) (int64, error) {
+	v, given := q[name]
+	if !given {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < 0 {
+		return 0, &proc.FieldError{Field: name, Detail: "must be a number of bytes, 0 or more"}
+	}
+	return n, nil
+}
+
 // since is the parameter as a time, which may be given as how long ago it was;
 // zero when it is not given.
 func (q query) since(name string) (time.Time, error) {

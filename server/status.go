@@ -27,6 +27,8 @@ const clientGone = 499
 var statuses = []row{
 	{proc.ErrInvalid, http.StatusBadRequest, "invalid"},
 	{proc.ErrNotExist, http.StatusNotFound, "not-found"},
+	{proc.ErrNoImage, http.StatusNotFound, "no-image"},
+	{proc.ErrImageInUse, http.StatusConflict, "image-in-use"},
 	{proc.ErrNoCallback, http.StatusNotFound, "no-callback"},
 	{proc.ErrCallbackPending, http.StatusConflict, "callback-pending"},
 	{proc.ErrNotRunning, http.StatusConflict, "not-running"},

@@ -134,6 +134,6 @@ a REST API. One daemon (serve) does the work; the other verbs ask it.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.serveVerb(), a.demoVerb(), a.runVerb(), a.psVerb(), a.logsVerb(), a.stopVerb(), a.rmVerb(),
-		a.inspectVerb(), a.callbacksVerb(), a.doctorVerb(), a.drainVerb(), a.templateVerb(), a.volumeVerb(), a.unitVerb(), a.selftestVerb(), a.versionVerb())
+		a.inspectVerb(), a.callbacksVerb(), a.doctorVerb(), a.drainVerb(), a.templateVerb(), a.imageVerb(), a.volumeVerb(), a.unitVerb(), a.selftestVerb(), a.versionVerb())
 	return root
 }

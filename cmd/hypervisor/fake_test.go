@@ -214,6 +214,8 @@ type fakeImages struct{}
 
 func (fakeImages) Counts() rootfs.ImageCounts { return rootfs.ImageCounts{} }
 
+func (fakeImages) List() ([]rootfs.StoredImage, error) { return nil, nil }
+
 // machine is a place for daemons and clients of a test.
 type machine struct {
 	t     *testing.T

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gilliam/hypervisor/cmd/hypervisor/service"
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/isolate/safely"
 	"github.com/gilliam/hypervisor/metrics"
 	"github.com/gilliam/hypervisor/server"
 )
@@ -23,6 +24,7 @@ type node struct {
 	procs     procs
 	templates server.Templates
 	images    metrics.Images
+	scrub     func(ctx context.Context) // until ctx ends; nil: nothing
 	remarks   []isolate.Remark
 	close     func() error // after the procs
 }
@@ -71,6 +73,16 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig, ready func()) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, closeNode(ctx, n, cfg.grace, log)) }()
+	if n.scrub != nil {
+		scrubbing, end := context.WithCancel(ctx)
+		over := make(chan struct{})
+		// Owned by serve, which ends it and waits for it before the rooms close.
+		go func() {
+			defer close(over)
+			safely.Guard{Log: log, Count: m.CountPanic}.Run("scrub", func() { n.scrub(scrubbing) })
+		}()
+		defer func() { end(); <-over }()
+	}
 	m.Watch(n.procs, n.images)
 
 	on, err := listen(cfg, given)
