@@ -3,6 +3,7 @@
 package attack
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gilliam/hypervisor/integration/testbed"
+	"github.com/gilliam/hypervisor/rootfs/manifest"
 )
 
 // witness tells what no sandbox may change of the host: T9, T10, T20 and T66.
@@ -33,6 +35,11 @@ func witness() (map[string]string, error) {
 	if err := sysctls(saw); err != nil {
 		return nil, err
 	}
+	tree, err := manifest.Scan(context.Background(), testbed.TemplateDir(), nil)
+	if err != nil {
+		return nil, err
+	}
+	saw["template's contents"] = tree.Hash() // of every file, as the page cache has it
 	return saw, template(testbed.TemplateDir(), saw)
 }
 

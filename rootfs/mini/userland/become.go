@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -84,8 +86,7 @@ func (s *session) exec(next interp.ExecHandlerFunc) interp.ExecHandlerFunc {
 		}
 		path, err := interp.LookPathDir(hc.Dir, hc.Env, args[0])
 		if err != nil {
-			fmt.Fprintf(hc.Stderr, "%s: %s: command not found\n", s.name, args[0])
-			return interp.ExitStatus(127)
+			return s.noProgram(hc, args[0])
 		}
 		err = become(hc, path, args)
 		if errors.Is(err, unix.ENOEXEC) || errors.Is(err, errNoFile) {
@@ -94,6 +95,20 @@ func (s *session) exec(next interp.ExecHandlerFunc) interp.ExecHandlerFunc {
 		fmt.Fprintf(hc.Stderr, "%s: %s: %v\n", s.name, args[0], err)
 		return interp.ExitStatus(126)
 	}
+}
+
+// noProgram says why a program is not executed.
+func (s *session) noProgram(hc interp.HandlerContext, name string) error {
+	path := name
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(hc.Dir, path)
+	}
+	if _, err := os.Stat(path); err == nil && strings.ContainsRune(name, '/') {
+		fmt.Fprintf(hc.Stderr, "%s: %s: permission denied\n", s.name, name)
+		return interp.ExitStatus(126)
+	}
+	fmt.Fprintf(hc.Stderr, "%s: %s: command not found\n", s.name, name)
+	return interp.ExitStatus(127)
 }
 
 var errNoFile = errors.New("not a file")

@@ -23,7 +23,7 @@ func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e))
 // run is the program that args name, directly or behind the name of this one.
 func run(args []string) int {
 	name := filepath.Base(args[0])
-	if programs()[name] == nil && len(args) > 1 {
+	if (programs()[name] == nil || name == "userland") && len(args) > 1 {
 		args = args[1:]
 		name = filepath.Base(args[0])
 	}
