@@ -75,7 +75,7 @@ func launchesOn(b *testing.B, kind string) {
 }
 
 // BenchmarkUnlink is the removal of a thousand files that are on the disk, by the app,
-// where that makes holes in its image and where it does not.
+// with the mount option discard, which makes holes in its image at once, and without.
 func BenchmarkUnlink(b *testing.B) {
 	const script = `import os, mmap, time
 page, files = mmap.mmap(-1, 4096), [f"/var/tmp/{n}" for n in range(1000)]

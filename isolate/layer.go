@@ -26,10 +26,10 @@ func (s MountLayer) String() string {
 
 func (MountLayer) step() {}
 
-// layerOptions: what is deleted is the host's again, as a hole in the image; no flushes
-// of the disk's cache, since a layer is thrown away after a crash; and a file system
-// that is damaged, by a disk of the host's that is full or broken, fails what it is asked, and nothing else (admin-guide/ext4.rst).
-var layerOptions = []string{"discard", "nobarrier", "errors=remount-ro"}
+// layerOptions: no flushes of the disk's cache, since a layer is thrown away after a
+// crash; and a file system that is damaged, by a disk of the host's that is full or
+// broken, fails what it is asked, and nothing else (admin-guide/ext4.rst).
+var layerOptions = []string{"nobarrier", "errors=remount-ro"}
 
 // The folders of overlayfs in a layer.
 const (

@@ -145,7 +145,7 @@ func TestPlanImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "mount ext4 /l/0b1c/image on /l/0b1c nosuid,nodev discard,nobarrier,errors=remount-ro (1073741824 bytes, 65664 inodes)"
+	const want = "mount ext4 /l/0b1c/image on /l/0b1c nosuid,nodev nobarrier,errors=remount-ro (1073741824 bytes, 65664 inodes)"
 	root, ok := p.Steps[1].(MountRoot)
 	if got := p.Steps[0].String(); got != want || !ok || root.Upper != "/l/0b1c/upper" || root.Work != "/l/0b1c/work" {
 		t.Errorf("got %s\n%s", got, p.Steps[1])

@@ -13,6 +13,8 @@ const (
 	fillRate   = 1 << 30 // bytes a second
 	lookSoon   = 250 * time.Millisecond
 	lookSeldom = 10 * time.Second
+
+	trimEvery = 10 * time.Minute
 )
 
 // heldBack tells whether layers must not grow any more, when it was so before, with so
@@ -36,12 +38,19 @@ func (r Reserve) nextLook(free, size int64) time.Duration {
 func (m *Manager) watchSpace() {
 	layers := filepath.Join(m.cfg.StateDir, "layers")
 	held := true // maybe, by a hypervisor before us
+	var trimmed time.Time
 	for {
 		wait := lookSeldom
 		s, err := m.cfg.Layers.Space()
 		if err == nil {
 			was := held
 			held = m.cfg.Reserve.heldBack(held, s.Free, s.Size)
+			if held && !was || time.Since(trimmed) > trimEvery {
+				if err := isolate.Trim(layers); err != nil {
+					m.log.Warn("give back what apps have deleted", "err", err)
+				}
+				trimmed = time.Now()
+			}
 			if held || was { // those that have come meanwhile, too
 				err = isolate.HoldBack(layers, held)
 			}
@@ -69,7 +78,7 @@ func (m *Manager) tellHeld(held bool) {
 	m.mu.Unlock()
 	switch {
 	case changed && held:
-		m.log.Error("the disk is almost full: no app may take more of it")
+		m.log.Warn("the disk is almost full: no app may take more of it")
 	case changed:
 		m.log.Info("the disk has room again: apps may write")
 	}
