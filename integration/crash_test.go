@@ -91,8 +91,8 @@ func TestCrashMatrix(t *testing.T) {
 	})
 	lives := proc.Request{
 		App: "crash", Name: "lives", Image: images + "app.tar.gz",
-		Command:     proc.Shell("trap 'exit 0' TERM; touch /data/x || exit; echo start; while :; do read -t 1 <> <(:); done"),
-		Mounts:      []proc.Mount{volume("crash", "/data")},
+		Command:     proc.Shell("trap 'exit 0' TERM; touch /data/x /sized/x || exit; echo start; while :; do read -t 1 <> <(:); done"),
+		Mounts:      []proc.Mount{volume("crash", "/data"), {Type: "volume", Source: "sized", Target: "/sized", Size: 4 << 20}},
 		Limits:      proc.Limits{Disk: 2 << 30}, // no layer of which is made ahead
 		Supervision: proc.Supervision{Health: &proc.Health{Exec: []string{"true"}, Interval: 0.05}},
 	}
@@ -130,7 +130,7 @@ func TestCrashMatrix(t *testing.T) {
 			d.env = nil
 			d.start()
 			fmt.Fprintf(&table, "%-28s %-6s %s\n", point, c.request.Name, c.aftermath())
-			c.noVolume()
+			c.noVolumes()
 			c.toldAll()
 			d.stop()
 			if _, err := os.Stat(runDir); !os.IsNotExist(err) {
@@ -196,8 +196,11 @@ func (c *crash) journey() {
 		c.awaitDeath()
 		return
 	}
-	if a := c.do(http.MethodDelete, "/v1/volumes/crash", nil); a.err != nil {
-		c.awaitDeath()
+	for _, name := range []string{"crash", "sized"} {
+		if a := c.do(http.MethodDelete, "/v1/volumes/"+name, nil); a.err != nil {
+			c.awaitDeath()
+			return
+		}
 	}
 }
 
@@ -225,14 +228,16 @@ func (c *crash) awaitDeath() {
 	soon(c.t, c.exited, "the daemon's end")
 }
 
-// noVolume removes the volume, whole or not there as it must be.
-func (c *crash) noVolume() {
+// noVolumes removes the volumes, whole or not there as they must be.
+func (c *crash) noVolumes() {
 	c.t.Helper()
-	if a := c.do(http.MethodDelete, "/v1/volumes/crash", nil); a.status != http.StatusNoContent && a.status != http.StatusNotFound {
-		c.t.Errorf("the volume: %s", a)
+	for _, name := range []string{"crash", "sized"} {
+		if a := c.do(http.MethodDelete, "/v1/volumes/"+name, nil); a.status != http.StatusNoContent && a.status != http.StatusNotFound {
+			c.t.Errorf("volume %s: %s", name, a)
+		}
 	}
 	if left, err := os.ReadDir(filepath.Join(c.stateDir, "volumes")); err != nil || len(left) > 0 {
-		c.t.Errorf("left of the volume: %v %v", left, err)
+		c.t.Errorf("left of the volumes: %v %v", left, err)
 	}
 }
 

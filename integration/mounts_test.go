@@ -90,6 +90,64 @@ func (d *daemon) inUse(volume, id string) {
 	}
 }
 
+// A volume with a size keeps what is written to it as others do, through a kill of the
+// daemon too, but ends at that, and one proc has it at a time.
+func TestSizedVolume(t *testing.T) {
+	d := serve(t)
+	if r := d.cli(t, "volume", "create", "db", "--size", "16M"); r.code != 0 || r.stdout != "db\n" {
+		t.Fatalf("got %s", r)
+	}
+	db := proc.Mount{Type: "volume", Source: "db", Target: "/var/lib/db"}
+	first := d.create(proc.Request{
+		Name: "first", Mounts: []proc.Mount{db},
+		Command: proc.Shell("cd /var/lib/db; stat -c %U .; echo kept >f; head -c 64M /dev/zero 2>&1 >big | grep -o 'No space.*'" + waits),
+	})
+	d.follow(first.ID).until("stdout: up")
+	if got := strings.Join(d.logs(first.ID, ""), ","); got != "stdout: gilliam,stdout: No space left on device,stdout: up" {
+		t.Errorf("got %s", got)
+	}
+	refused := func() {
+		t.Helper()
+		r := proc.Request{App: "blog", Name: "second", Mounts: []proc.Mount{db}, Command: proc.Shell("true")}
+		if a := d.want(http.StatusConflict, http.MethodPost, "/v1/procs", r, nil); !strings.Contains(a.body, "volume-in-use") || !strings.Contains(a.body, first.ID) {
+			t.Errorf("got %s", a)
+		}
+	}
+	refused()
+	d.kill()
+	d.start()
+	if r := d.cli(t, "inspect", "--verify", first.ID); r.code != 0 {
+		t.Errorf("verify: %s", r)
+	}
+	refused()
+	d.inUse("db", first.ID)
+	d.remove(first.ID) // by SIGKILL
+	db.Size = 16 << 20
+	second := d.run(proc.Request{Name: "second", Mounts: []proc.Mount{db}, Command: proc.Shell("cd /var/lib/db; cat f; rm big; echo more >>f")})
+	if got := d.output(second.ID); got != "kept\n" {
+		t.Errorf("got %q: %+v", got, second)
+	}
+	db.Size++
+	var problem server.Problem
+	r := proc.Request{App: "blog", Name: "third", Mounts: []proc.Mount{db}, Command: proc.Shell("true")}
+	if d.want(http.StatusBadRequest, http.MethodPost, "/v1/procs", r, &problem); problem.Field != "mounts[0].size" {
+		t.Errorf("another size: %+v", problem)
+	}
+	made := d.cli(t, "run", "--rm", "--mount", "type=volume,source=new,target=/new,size=8M", "--restart", "on-failure", "--restart-max", "3",
+		"--shell", "echo x >>/new/n; [ $(wc -l </new/n) = 3 ] && df --output=fstype,size -B1 /new | tail -n 1 | xargs")
+	if made.code != 0 || made.stdout != "ext4 8388608\n" {
+		t.Errorf("got %s", made)
+	}
+	d.errorsExpected = true // of what there is no room for
+	r.Mounts = []proc.Mount{{Type: "volume", Source: "huge", Target: "/x", Size: 1 << 42}}
+	if a := d.want(http.StatusInsufficientStorage, http.MethodPost, "/v1/procs", r, nil); !strings.Contains(a.body, "disk-full") {
+		t.Errorf("more than there is: %s", a)
+	}
+	if r := d.cli(t, "volume", "rm", "db", "new"); r.code != 0 {
+		t.Errorf("got %s", r)
+	}
+}
+
 // A proc that waits for its restart has its volume as well, and finds in it what it
 // has written before.
 func TestVolumeRestart(t *testing.T) {
@@ -182,8 +240,11 @@ func TestBindMount(t *testing.T) {
 func TestMountsRefused(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.Symlink("/etc", filepath.Join(dir, "out")))
-	d := serve(t, "--allow-bind", dir, "--max-volumes", "1")
-	d.want(http.StatusCreated, http.MethodPost, "/v1/volumes", server.VolumeRequest{Name: "one"}, nil)
+	d := serve(t, "--allow-bind", dir, "--max-volumes", "1", "--max-volume-size", "8M")
+	for _, size := range []int64{0, 8<<20 + 1} {
+		d.want(http.StatusBadRequest, http.MethodPost, "/v1/volumes", server.VolumeRequest{Name: "one", Size: size}, nil)
+	}
+	d.want(http.StatusCreated, http.MethodPost, "/v1/volumes", server.VolumeRequest{Name: "one", Size: 8 << 20}, nil)
 	for mounts, field := range map[string]string{
 		`{"type":"bind","source":"/etc","target":"/x","readonly":true}`:                                                 "mounts[0].source",
 		`{"type":"bind","source":"` + dir + `","target":"/x"}`:                                                          "mounts[0].readonly",
@@ -196,7 +257,9 @@ func TestMountsRefused(t *testing.T) {
 		`{"type":"volume","source":"one","target":"/dev/shm"}`:                                                          "mounts[0].target",
 		`{"type":"volume","source":"one","target":"/etc/hosts"}`:                                                        "mounts[0].target",
 		`{"type":"volume","source":"one","target":"/x"},{"type":"tmpfs","target":"/x/y"}`:                               "mounts[1].target",
-		`{"type":"volume","source":"two","target":"/x"}`:                                                                "mounts[0].source",
+		`{"type":"volume","source":"one","target":"/x"},{"type":"volume","source":"one","target":"/y"}`:                 "mounts[1].source",
+		`{"type":"volume","source":"two","target":"/x"}`:                                                                "mounts[0].size",
+		`{"type":"volume","source":"two","target":"/x","size":4194304}`:                                                 "mounts[0].source",
 		`{"type":"volume","source":"one","target":"/x","readOnly":true}`:                                                "mounts[0].readOnly",
 		`{"type":"volume","source":"one","target":"/x","target":"/y"}`:                                                  "mounts[0].target",
 		`{"type":"tmpfs","target":"/x","size":"64M"}`:                                                                   "mounts[0].size",
@@ -212,7 +275,7 @@ func TestMountsRefused(t *testing.T) {
 			}
 		}
 	}
-	d.want(http.StatusConflict, http.MethodPost, "/v1/volumes", server.VolumeRequest{Name: "two"}, nil)
+	d.want(http.StatusConflict, http.MethodPost, "/v1/volumes", server.VolumeRequest{Name: "two", Size: 8 << 20}, nil)
 	if procs := d.list(""); len(procs) > 0 {
 		t.Errorf("made: %+v", procs)
 	}

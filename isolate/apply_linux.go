@@ -12,17 +12,18 @@ import (
 type builder struct {
 	at     string // where the root is mounted
 	userns int    // user namespace for idmapped mounts
-	layer  *later[*os.File]
-	owner  int // the sandbox's root, on the host
-	root   int // the sandbox's root folder, once it is mounted
-	empty  int // an empty read-only folder, once a mask needed one
+	layers *layers
+	layer  *later[*os.File] // the plan's own
+	owner  int              // the sandbox's root, on the host
+	root   int              // the sandbox's root folder, once it is mounted
+	empty  int              // an empty read-only folder, once a mask needed one
 }
 
 // build does the plan's steps, in the middle of them enters the network namespace,
 // and makes the root the thread's working directory. What it mounts goes away with
 // the thread's mount namespace; it owns only descriptors.
-func build(p Plan, userns int, network, layer *later[*os.File]) error {
-	b := builder{at: p.Root, owner: int(p.IDs.Base), userns: userns, layer: layer, root: -1, empty: -1}
+func build(p Plan, userns int, layers *layers, network, layer *later[*os.File]) error {
+	b := builder{at: p.Root, owner: int(p.IDs.Base), userns: userns, layers: layers, layer: layer, root: -1, empty: -1}
 	defer func() {
 		unix.Close(b.root)
 		unix.Close(b.empty)
@@ -81,6 +82,8 @@ func (b *builder) do(step Step) error {
 		return b.bind(s)
 	case Extend:
 		return b.extend(s)
+	case MountVolume:
+		return b.mountVolume(s)
 	case Mask:
 		return b.mask(s.Path)
 	case Protect:

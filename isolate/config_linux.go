@@ -16,11 +16,12 @@ import (
 
 // Config is the plan as libcontainer's configuration, from which the cgroup
 // manager takes its part and which the oracle tests run through libcontainer
-// itself. Four things of a plan it cannot say:
+// itself. Five things of a plan it cannot say:
 //
 //   - the root: libcontainer mounts no overlay and idmaps no root, so whoever
 //     runs the configuration mounts one on Rootfs first;
 //   - mount points in a read-only bind, which an overlay is for as well;
+//   - volumes, for which it makes no loop devices;
 //   - what harden adds to the seccomp profile: its rules are tried in order,
 //     libseccomp's are not;
 //   - /sys beside the host's network: libcontainer would mount it as root of the

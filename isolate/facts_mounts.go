@@ -19,11 +19,14 @@ func (p Plan) mountFacts() Facts {
 			kinds["/"], flags["/"] = "overlay", s.Flags
 			f["layers /"] = strconv.Itoa(len(s.Lowers))
 		case BindRoot:
-			kinds["/"], flags["/"] = bindKind(true), s.Flags
+			kinds["/"], flags["/"] = mountKind("bind", true), s.Flags
 		case Mount:
 			kinds[s.Target], flags[s.Target] = s.Type, s.Flags
 		case BindStep:
-			kinds[s.Target], flags[s.Target] = bindKind(s.IDMapped), s.Flags
+			kinds[s.Target], flags[s.Target] = mountKind("bind", s.IDMapped), s.Flags
+		case MountVolume:
+			kinds[s.Target], flags[s.Target] = mountKind("ext4", true), s.Flags
+			f["disk "+s.Target] = diskFact(s.Bytes, s.Inodes)
 		case Extend:
 			kinds[s.Path], flags[s.Path] = "overlay", s.Flags
 		case Protect:
@@ -50,12 +53,12 @@ func (p Plan) mountFacts() Facts {
 	return f
 }
 
-// bindKind is what the facts call a bind.
-func bindKind(idmapped bool) string {
+// mountKind is what the facts call a mount: by the type of its file system, or bind.
+func mountKind(kind string, idmapped bool) string {
 	if idmapped {
-		return "bind (idmapped)"
+		kind += " (idmapped)"
 	}
-	return "bind"
+	return kind
 }
 
 func mountFact(kind string, flags MountFlags) string {
@@ -69,6 +72,8 @@ func (p Plan) mountOptions() map[string][]string {
 		switch s := step.(type) {
 		case MountRoot:
 			options["/"] = s.Options
+		case MountVolume:
+			options[s.Target] = s.Options
 		case Extend:
 			options[s.Path] = s.Options
 		case Mount:

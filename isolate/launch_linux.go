@@ -130,7 +130,7 @@ func (e *Engine) fork(p Plan, network, layer *later[*os.File], cgroup *later[cgr
 		if err := enterNamespaces(p); err != nil {
 			return err
 		}
-		if err := build(p, int(userns.Fd()), network, layer); err != nil {
+		if err := build(p, int(userns.Fd()), e.layers, network, layer); err != nil {
 			return err
 		}
 		failpoint.Hit("isolate.mounts.made")

@@ -24,7 +24,7 @@ func TestLimitsNotEnforceable(t *testing.T) {
 		{"Limits.Rlimits.Memlock", "limit of 512", func(h *Host) { h.MaxMemlock, h.Resource = 512, false }, Limits{Rlimits: ProcessLimits{Memlock: 513}}},
 	} {
 		s, h := testSpec(), testHost()
-		s.Limits = c.ask
+		s.Limits, s.Volumes = c.ask, nil
 		folders := s.Layer
 		if c.ask.Disk > 0 {
 			s.Layer = Layer{Image: "/l/image"}
@@ -42,6 +42,17 @@ func TestLimitsNotEnforceable(t *testing.T) {
 		if _, err := NewPlan(s, h); err != nil {
 			t.Errorf("without limits: %v", err)
 		}
+	}
+}
+
+// A volume with a size needs what a limit of disk needs.
+func TestVolumeNotEnforceable(t *testing.T) {
+	h := testHost()
+	h.NoDiskLimit = "no loop devices"
+	_, err := NewPlan(testSpec(), h)
+	var spec *SpecError
+	if !errors.As(err, &spec) || spec.Field != "Volumes" || !strings.Contains(spec.Detail, h.NoDiskLimit) {
+		t.Errorf("got %v", err)
 	}
 }
 

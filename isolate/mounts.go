@@ -84,6 +84,17 @@ func (s Spec) validateMounts() error {
 			return bad("Binds", "the target %v", err)
 		}
 	}
+	for _, v := range s.Volumes {
+		if !cleanAbs(v.Image) {
+			return bad("Volumes", "the image must be a clean absolute path")
+		}
+		if _, err := VolumeShape(v.Size); err != nil {
+			return bad("Volumes", "%v", err)
+		}
+		if err := CheckTarget(v.Target); err != nil {
+			return bad("Volumes", "the target %v", err)
+		}
+	}
 	memory := s.Limits.withDefaults().Memory
 	for _, t := range s.Scratch {
 		if err := CheckTarget(t.Target); err != nil {
@@ -121,6 +132,9 @@ func (s Spec) mountPoints() []mountPoint {
 			flags |= ReadOnly
 		}
 		points = append(points, mountPoint{"Binds", b.Target, BindStep{b, flags}, !b.Writable})
+	}
+	for _, v := range s.Volumes {
+		points = append(points, mountPoint{"Volumes", v.Target, v.step(), false})
 	}
 	for _, t := range s.Scratch {
 		size, flags := t.Size, NoSuid|NoDev|NoExec

@@ -82,6 +82,9 @@ func NewPlan(s Spec, h Host) (Plan, error) {
 	if err := h.CheckLimits(s.Limits); err != nil {
 		return Plan{}, err
 	}
+	if len(s.Volumes) > 0 && h.NoDiskLimit != "" {
+		return Plan{}, &SpecError{"Volumes", "cannot be mounted here: " + h.NoDiskLimit}
+	}
 	s = s.withDefaults()
 	return Plan{
 		ID:           s.ID,

@@ -38,6 +38,7 @@ func testSpec() Spec {
 			{Source: "/volumes/blog/data", Target: "/app/data", IDMapped: true, Writable: true},
 			{Source: "/srv/share/fonts", Target: "/srv/fonts", Within: "/srv/share"},
 		},
+		Volumes: []Volume{{Image: "/volumes/db/image", Target: "/var/lib/db", Size: 256 << 20}},
 		Scratch: []Scratch{{Target: "/app/cache", Size: 8<<20 + 1}},
 		Args:    []string{"/bin/bash", "-l", "-c", "./run"}, Env: []string{"PORT=10000"}, Dir: "/app",
 		User: User{1000, 1000}, IDs: IDRange{0x70000000, 65536}, Network: NetworkHost,
@@ -269,6 +270,11 @@ func TestSpecRefused(t *testing.T) {
 		{"Binds", func(s *Spec) { s.Binds[3].Target = "/app/data" }},   // twice
 		{"Binds", func(s *Spec) { s.Binds[3].Target = "/app/data/x" }}, // in what can be written to
 		{"Binds", func(s *Spec) { s.Binds[3].Target = "/app/cache/x" }},
+		{"Volumes", func(s *Spec) { s.Volumes[0].Image = "image" }},
+		{"Volumes", func(s *Spec) { s.Volumes[0].Size = MinVolume - 1 }},
+		{"Volumes", func(s *Spec) { s.Volumes[0].Size = MaxVolume + 1 }},
+		{"Volumes", func(s *Spec) { s.Volumes[0].Target = "/dev/db" }},
+		{"Volumes", func(s *Spec) { s.Volumes[0].Target = "/app/data/db" }},
 		{"Scratch", func(s *Spec) { s.Scratch[0].Target = "/app/data/x" }},
 		{"Scratch", func(s *Spec) { s.Scratch[0].Target = "/sys/fs/cgroup" }},
 		{"Scratch", func(s *Spec) { s.Scratch[0].Size = MinScratch - 1 }},
@@ -337,7 +343,7 @@ func TestVersionBefore(t *testing.T) {
 
 // The pure half makes no system call and reads nothing: this is what keeps it so.
 func TestPlanImportsNothingWithEffects(t *testing.T) {
-	for _, file := range []string{"plan.go", "apparmor.go", "cgroup.go", "limits.go", "policy.go", "facts.go", "steps.go", "mounts.go", "layout.go", "rlimits.go", "spec.go", "validate.go", "host.go", "remarks.go", "seccomp.go", "bpf.go"} {
+	for _, file := range []string{"plan.go", "apparmor.go", "cgroup.go", "limits.go", "policy.go", "facts.go", "steps.go", "mounts.go", "volume.go", "layout.go", "rlimits.go", "spec.go", "validate.go", "host.go", "remarks.go", "seccomp.go", "bpf.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {
 			t.Fatal(err)

@@ -44,6 +44,10 @@ func stepJSON(step Step) any {
 		return object("bind", map[string]any{
 			"source": s.Source, "within": s.Within, "target": s.Target, "idmapped": s.IDMapped, "flags": s.Flags.String(),
 		})
+	case MountVolume:
+		return object("mount_volume", map[string]any{
+			"image": s.Image, "target": s.Target, "bytes": s.Bytes, "inodes": s.Inodes, "options": s.Options, "flags": s.Flags.String(),
+		})
 	case Extend:
 		return object("extend", map[string]any{"path": s.Path, "options": s.Options, "flags": s.Flags.String()})
 	case Mask:

@@ -131,6 +131,9 @@ func (s *Sandbox) Usage() (Usage, error) {
 	if err == nil {
 		err = s.usedDisk(&u)
 	}
+	if err == nil {
+		err = s.usedVolumes(&u)
+	}
 	return u, err
 }
 

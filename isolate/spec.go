@@ -44,6 +44,9 @@ type Spec struct {
 	// Binds are further host files and folders to show.
 	Binds []Bind
 
+	// Volumes are file systems to have that outlive the sandbox.
+	Volumes []Volume
+
 	// Scratch are file systems in memory to have. No mount may lie in another that
 	// the sandbox may write to.
 	Scratch []Scratch
@@ -152,5 +155,6 @@ type Usage struct {
 	DiskLimit   uint64 // bytes
 	Inodes      uint64 // files, folders and others in its layer
 	InodesLimit uint64
+	Volumes     []VolumeUsage
 	Throttled   uint64 // periods in which it had used up its CPU and had to wait
 }

@@ -68,7 +68,7 @@ func (s *Sandbox) facts() (Facts, error) {
 	}
 	r := factReader{f: Facts{}, dir: filepath.Join("/proc", strconv.Itoa(pid)), sandbox: s}
 	for _, read := range []func() error{
-		r.status, r.init, r.filter, r.idMaps, r.namespaces, r.limits, r.hostname, r.keyring, r.mounts, r.disk, r.cgroup,
+		r.status, r.init, r.filter, r.idMaps, r.namespaces, r.limits, r.hostname, r.keyring, r.mounts, r.disk, r.volumes, r.cgroup,
 	} {
 		if err := read(); err != nil {
 			return nil, err

@@ -44,8 +44,9 @@ func (r *factReader) mounts() error {
 	for path, m := range top {
 		kind := m.FSType
 		if slices.Contains(binds, path) {
-			kind = bindKind(slices.Contains(strings.Split(m.Options, ","), "idmapped"))
+			kind = "bind"
 		}
+		kind = mountKind(kind, slices.Contains(strings.Split(m.Options, ","), "idmapped"))
 		r.f["mount "+path] = mountFact(kind, parseMountFlags(m.Options))
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -50,6 +51,8 @@ var (
 
 	diskDesc        = desc("gilliam_proc_disk_bytes", "Bytes of its writable layer that a running proc uses.", "id", "app", "name")
 	diskLimitDesc   = desc("gilliam_proc_disk_limit_bytes", "Bytes of its writable layer that a running proc may use.", "id", "app", "name")
+	volumeDesc      = desc("gilliam_proc_volume_bytes", "Bytes in use of a volume with a size that a running proc has.", "id", "app", "name", "target")
+	volumeLimitDesc = desc("gilliam_proc_volume_limit_bytes", "Bytes of a volume that a running proc may use.", "id", "app", "name", "target")
 	inodesDesc      = desc("gilliam_proc_disk_inodes", "Files, folders and others in the writable layer of a running proc.", "id", "app", "name")
 	inodesLimitDesc = desc("gilliam_proc_disk_limit_inodes", "Files, folders and others that a running proc may have in its writable layer.", "id", "app", "name")
 
@@ -76,7 +79,7 @@ func newCollector(procs Procs, images Images, countPanic func(where string)) *co
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{procsDesc, launchesDesc, restartsDesc, pressureDesc, leakedDesc, callbacksDesc, pendingDesc, deadDesc, oldestDesc, unwrittenDesc,
 		droppedDesc, volumesDesc, errorsDesc,
-		cpuDesc, memoryDesc, limitDesc, pidsDesc, diskDesc, diskLimitDesc, inodesDesc, inodesLimitDesc,
+		cpuDesc, memoryDesc, limitDesc, pidsDesc, diskDesc, diskLimitDesc, inodesDesc, inodesLimitDesc, volumeDesc, volumeLimitDesc,
 		sizeDesc, freeDesc, reserveDesc, heldDesc, refusedDesc} {
 		ch <- d
 	}
@@ -164,6 +167,11 @@ func (c *collector) usage(ch chan<- prometheus.Metric, p proc.Proc) {
 		ch <- gauge(diskLimitDesc, float64(u.DiskLimit), labels...)
 		ch <- gauge(inodesDesc, float64(u.Inodes), labels...)
 		ch <- gauge(inodesLimitDesc, float64(u.InodesLimit), labels...)
+	}
+	for _, v := range u.Volumes {
+		at := append(slices.Clone(labels), strings.ToValidUTF8(v.Target, "?"))
+		ch <- gauge(volumeDesc, float64(v.Disk), at...)
+		ch <- gauge(volumeLimitDesc, float64(v.DiskLimit), at...)
 	}
 }
 

@@ -74,7 +74,8 @@ var busy = fakeProcs{
 		{ID: "f", App: "blog", Name: "not utf-8: \xff", State: proc.Fail},
 	},
 	usage: map[string]isolate.Usage{
-		"r1": {CPU: 1500 * time.Millisecond, Memory: 64 << 20, MemoryLimit: 1 << 30, Pids: 3, Disk: 8192, DiskLimit: 1 << 30, Inodes: 12, InodesLimit: 65536},
+		"r1": {CPU: 1500 * time.Millisecond, Memory: 64 << 20, MemoryLimit: 1 << 30, Pids: 3, Disk: 8192, DiskLimit: 1 << 30, Inodes: 12, InodesLimit: 65536,
+			Volumes: []isolate.VolumeUsage{{Target: "/db", Disk: 4096, DiskLimit: 16 << 20, Inodes: 11, InodesLimit: 1024}}},
 		"r2": {CPU: time.Millisecond, Memory: 4096, MemoryLimit: 16 << 20, Pids: 1},
 	},
 	counts: proc.Counts{Launches: map[string]uint64{"running": 5, "fail": 1}, LogDropped: map[string]uint64{"file": 42}, Volumes: 4, Pressure: map[string]uint64{"files": 6}},

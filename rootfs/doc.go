@@ -1,5 +1,6 @@
 // Package rootfs owns what a sandbox sees as files: the shared templates, the
-// images of the apps, and the writable layer of each proc.
+// images of the apps, the writable layer of each proc, the volumes that outlive
+// procs, and which folders of the host may be shown.
 //
 //	ts := rootfs.OpenTemplates(rootfs.TemplatesConfig{Folder: state + "/template", Dir: state + "/templates"})
 //	t, err := ts.Get("") // the default one; t.Path is the overlay's lower layer
@@ -15,7 +16,7 @@
 //	defer ls.Remove(id)
 //
 //	vs, err := rootfs.OpenVolumes(rootfs.VolumesConfig{Dir: state + "/volumes", Max: 100})
-//	v, err := vs.Take("blog", user) // vs.Path(v.Name) goes writable to where the proc wants it
+//	v, err := vs.Take("blog", 1<<30, user) // the file system in vs.Image(v.Name) goes where the proc wants it
 //
 // A template is prepared once, sealed, and never written to again: what is made
 // later under its name is another version, which procs that run do not see. Its
@@ -34,7 +35,7 @@
 // Archives, and the servers that send them, are taken for hostile: every path
 // goes through an [os.Root], only files, folders, links and nothing else are
 // made, sizes and counts are bounded, and the address that a connection really
-// goes to is judged after the name was resolved. A layer is written by a tenant:
+// goes to is judged after the name was resolved. A layer and a volume are written by a tenant:
 // nothing here ever opens a file in one.
 //
 // It needs Linux 5.6 (openat2(2)) and root for layers, whose folders belong to

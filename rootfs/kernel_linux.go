@@ -18,6 +18,15 @@ func syncTree(f *os.File) error {
 	return nil
 }
 
+// allocate makes a file so long, of zeroes, and gives it its place on the disk:
+// fallocate(2). What is written to it later cannot fail for want of space.
+func allocate(f *os.File, size int64) error {
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, size); err != nil {
+		return &fs.PathError{Op: "fallocate", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
 // renameNew renames a folder and never replaces anything, not even an empty
 // folder: renameat2(2) with RENAME_NOREPLACE.
 func renameNew(from, to string) error {

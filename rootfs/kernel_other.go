@@ -13,6 +13,7 @@ import (
 // compiled and vetted elsewhere.
 
 func syncTree(*os.File) error                       { return errors.ErrUnsupported }
+func allocate(*os.File, int64) error                { return errors.ErrUnsupported }
 func renameNew(_, _ string) error                   { return errors.ErrUnsupported }
 func openFolder(*os.File, string) (*os.File, error) { return nil, errors.ErrUnsupported }
 func spaceOf(*os.File) (Space, error)               { return Space{}, errors.ErrUnsupported }

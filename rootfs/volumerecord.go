@@ -42,7 +42,12 @@ func (v *Volumes) fill(dir string, vol Volume) error {
 		return err
 	}
 	defer root.Close()
-	if err := errors.Join(root.Mkdir(volumeData, 0o700), root.Chmod(volumeData, 0o755)); err != nil {
+	if vol.Size > 0 {
+		err = allocateVolume(root, vol.Size)
+	} else {
+		err = errors.Join(root.Mkdir(volumeData, 0o700), root.Chmod(volumeData, 0o755))
+	}
+	if err != nil {
 		return err
 	}
 	return writeVolume(root, vol)
@@ -56,7 +61,12 @@ func (v *Volumes) own(vol Volume) error {
 		return err
 	}
 	defer root.Close()
-	if err := root.Lchown(volumeData, int(vol.Owner.UID), int(vol.Owner.GID)); err != nil {
+	if vol.Size > 0 {
+		err = formatVolume(root, vol)
+	} else {
+		err = root.Lchown(volumeData, int(vol.Owner.UID), int(vol.Owner.GID))
+	}
+	if err != nil {
 		return err
 	}
 	failpoint.Hit("rootfs.volume.owned")

@@ -20,15 +20,17 @@ import (
 // The folder of volumes, as it is on disk:
 //
 //	<name>/volume.json  what is known of the volume
-//	<name>/data/        what sandboxes see, and write
+//	<name>/data/        what sandboxes see, and write, of one without a size
+//	<name>/image        the file system that they see of one with a size
 //	.new-<name>/        one being made
 //	.trash-…/           one being removed
 //
-// Each folder above data is open to root alone: nobody else on the host reaches
+// Each folder above them is open to root alone: nobody else on the host reaches
 // what a tenant has put there.
 const (
 	volumeRecord = "volume.json"
 	volumeData   = "data"
+	volumeImage  = "image"
 )
 
 // VolumesConfig says where volumes are kept.
@@ -38,12 +40,21 @@ type VolumesConfig struct {
 
 	// Max is how many volumes there may be. Zero means that none can be made.
 	Max int
+
+	// MaxSize is the largest size that a volume may have, which it must then have.
+	// Zero means that it may have any, or none.
+	MaxSize int64
 }
 
-// A Volume is a folder that outlives the procs that write to it.
+// A Volume is what outlives the procs that write to it: a folder, which shares the
+// disk with all else in the state folder, or a file system with a size, whose whole
+// space is taken from the disk when it is made.
 type Volume struct {
 	Name    string    `json:"name"`
 	Created time.Time `json:"created"`
+
+	// Size is how many bytes its files can have. Zero: as many as there are.
+	Size int64 `json:"size,omitempty"`
 
 	// Owner is the user of the proc that was the first to have it, in ids of its
 	// sandbox, as they are on the disk. Nil means that none has had it yet.
@@ -101,8 +112,19 @@ func CheckVolume(name string) error {
 	return nil
 }
 
-// Path is what is shown of a volume of that name.
+// CheckVolumeSize tells whether a volume can have that size, zero for none.
+func CheckVolumeSize(size int64) error {
+	if size != 0 && (size < isolate.MinVolume || size > isolate.MaxVolume) {
+		return invalid("the size must be %d to %d bytes, or 0 for none", isolate.MinVolume, int64(isolate.MaxVolume))
+	}
+	return nil
+}
+
+// Path is what is shown of a volume of that name that has no size.
 func (v *Volumes) Path(name string) string { return filepath.Join(v.cfg.Dir, name, volumeData) }
+
+// Image is where the file system of a volume of that name is that has a size.
+func (v *Volumes) Image(name string) string { return filepath.Join(v.cfg.Dir, name, volumeImage) }
 
 // List is every volume, by name.
 func (v *Volumes) List() ([]Volume, error) {
@@ -149,17 +171,27 @@ func (v *Volumes) entries() ([]string, error) {
 	return d.Readdirnames(-1)
 }
 
-// Room tells why a proc cannot have a volume of that name: one is missing, and there
-// are as many as there may be.
-func (v *Volumes) Room(name string) error {
-	_, err := v.Get(name)
-	if !errors.Is(err, ErrNotExist) {
-		return err
+// Find finds the volume that a proc asks for by name and size, zero for any, or says
+// why it cannot have it. Of one that is missing it says what it would be: there are not
+// as many as there may be.
+func (v *Volumes) Find(name string, size int64) (vol Volume, found bool, err error) {
+	vol, err = v.Get(name)
+	if errors.Is(err, ErrNotExist) {
+		return Volume{Name: name, Size: size}, false, v.room(name, size)
 	}
-	return v.room(name)
+	if err == nil && size != 0 && size != vol.Size {
+		err = invalid("volume %s is there and has another size: %d", name, vol.Size)
+	}
+	return vol, true, err
 }
 
-func (v *Volumes) room(name string) error {
+func (v *Volumes) room(name string, size int64) error {
+	if err := CheckVolumeSize(size); err != nil {
+		return err
+	}
+	if most := v.cfg.MaxSize; most > 0 && (size == 0 || size > most) {
+		return invalid("the size of a volume must be given and at most the operator's limit of %d", most)
+	}
 	n, err := v.Count()
 	if err == nil && n >= v.cfg.Max {
 		err = &kindError{ErrFull, fmt.Sprintf("volume %s cannot be made: there are %d, and the operator allows %d (--max-volumes)", name, n, v.cfg.Max)}
@@ -167,28 +199,29 @@ func (v *Volumes) room(name string) error {
 	return err
 }
 
-// Create makes an empty volume. It is an [ErrExist] where there is one of that name,
+// Create makes an empty volume of a size, zero for none. It is an [ErrExist] where there is one of that name,
 // and an [ErrFull] where there are too many.
-func (v *Volumes) Create(name string) (Volume, error) {
+func (v *Volumes) Create(name string, size int64) (Volume, error) {
 	if err := CheckVolume(name); err != nil {
 		return Volume{}, err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.create(name)
+	return v.create(name, size)
 }
 
 // Take gives a volume to a proc whose sandbox runs as user. It makes it when it is
-// missing, and gives its folder to the user when no other has had it.
-func (v *Volumes) Take(name string, user isolate.User) (Volume, error) {
+// missing, and gives its folder to the user when no other has had it. Size is as Find
+// takes it.
+func (v *Volumes) Take(name string, size int64, user isolate.User) (Volume, error) {
 	if err := CheckVolume(name); err != nil {
 		return Volume{}, err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	vol, err := v.Get(name)
-	if errors.Is(err, ErrNotExist) {
-		vol, err = v.create(name)
+	vol, found, err := v.Find(name, size)
+	if err == nil && !found {
+		vol, err = v.create(name, size)
 	}
 	if err != nil || vol.Owner != nil {
 		return vol, err
@@ -202,14 +235,14 @@ func (v *Volumes) Take(name string, user isolate.User) (Volume, error) {
 
 // create makes a volume beside the others and renames it into place. When it fails
 // it leaves nothing. Callers hold v.mu.
-func (v *Volumes) create(name string) (_ Volume, err error) {
+func (v *Volumes) create(name string, size int64) (_ Volume, err error) {
 	if _, err := v.root.Lstat(name); err == nil {
 		return Volume{}, &kindError{ErrExist, fmt.Sprintf("volume %s already exists", name)}
 	}
-	if err := v.room(name); err != nil {
+	if err := v.room(name, size); err != nil {
 		return Volume{}, err
 	}
-	vol := Volume{Name: name, Created: time.Now().UTC()}
+	vol := Volume{Name: name, Created: time.Now().UTC(), Size: size}
 	tmp := newPrefix + name
 	v.busy[tmp] = true
 	defer delete(v.busy, tmp)
@@ -255,6 +288,9 @@ func (v *Volumes) Remove(name string) (empty func() error, err error) {
 		return nil
 	}, nil
 }
+
+// Close lets go of the folder.
+func (v *Volumes) Close() error { return errors.Join(v.fd.Close(), v.root.Close()) }
 
 // Leftovers are the names of what somebody has begun to make or to remove and does
 // not go on with.

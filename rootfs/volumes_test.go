@@ -21,7 +21,7 @@ func newVolumes(t testing.TB, dir string) *Volumes {
 	t.Helper()
 	v, err := OpenVolumes(VolumesConfig{Dir: dir, Max: 5})
 	must(t, err)
-	t.Cleanup(func() { v.fd.Close(); v.root.Close() })
+	t.Cleanup(func() { must(t, v.Close()) })
 	return v
 }
 
@@ -46,15 +46,15 @@ func inVolumes(t testing.TB, v *Volumes) []string {
 func TestVolumes(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077))
 	v := newVolumes(t, filepath.Join(t.TempDir(), "volumes"))
-	made, err := v.Create("b.1")
+	made, err := v.Create("b.1", 0)
 	must(t, err)
 	user := isolate.User{UID: ids().Base, GID: uint32(os.Getegid())}
-	taken, err := v.Take("a", user) // which makes it
+	taken, err := v.Take("a", 0, user) // which makes it
 	must(t, err)
 	if taken.Owner == nil || *taken.Owner != user || made.Owner != nil {
 		t.Errorf("owners %v, %v", taken.Owner, made.Owner)
 	}
-	if again, err := v.Take("a", isolate.User{UID: 77, GID: 77}); err != nil || *again.Owner != user {
+	if again, err := v.Take("a", 0, isolate.User{UID: 77, GID: 77}); err != nil || *again.Owner != user {
 		t.Errorf("taken again: %+v %v", again, err)
 	}
 	must(t, os.WriteFile(filepath.Join(v.Path("a"), "file"), []byte("kept"), 0o600))
@@ -90,10 +90,10 @@ func TestVolumes(t *testing.T) {
 func TestVolumesRefused(t *testing.T) {
 	v := newVolumes(t, filepath.Join(t.TempDir(), "volumes"))
 	for _, name := range []string{"", ".", "..", ".new-a", "-a", "_a", "A", "a/b", "../a", "a\x00", "a\n", "ä", strings.Repeat("a", 64)} {
-		if _, err := v.Create(name); !errors.Is(err, ErrInvalid) {
+		if _, err := v.Create(name, 0); !errors.Is(err, ErrInvalid) {
 			t.Errorf("create %q: %v", name, err)
 		}
-		if _, err := v.Take(name, isolate.User{}); !errors.Is(err, ErrInvalid) {
+		if _, err := v.Take(name, 0, isolate.User{}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("take %q: %v", name, err)
 		}
 		if _, err := v.Get(name); !errors.Is(err, ErrNotExist) {
@@ -107,16 +107,16 @@ func TestVolumesRefused(t *testing.T) {
 		t.Errorf("remove: %v", err)
 	}
 	for n := range 5 {
-		_, err := v.Create(string(rune('a' + n)))
+		_, err := v.Create(string(rune('a'+n)), 0)
 		must(t, err)
 	}
-	if _, err := v.Create("a"); !errors.Is(err, ErrExist) {
+	if _, err := v.Create("a", 0); !errors.Is(err, ErrExist) {
 		t.Errorf("again: %v", err)
 	}
-	if _, err := v.Create("f"); !errors.Is(err, ErrFull) {
+	if _, err := v.Create("f", 0); !errors.Is(err, ErrFull) {
 		t.Errorf("a sixth: %v", err)
 	}
-	if _, err := v.Take("f", isolate.User{}); !errors.Is(err, ErrFull) {
+	if _, err := v.Take("f", 0, isolate.User{}); !errors.Is(err, ErrFull) {
 		t.Errorf("take a sixth: %v", err)
 	}
 	if left := inVolumes(t, v); len(left) != 5 {
@@ -132,7 +132,7 @@ func TestVolumesRefused(t *testing.T) {
 func TestVolumesLeftovers(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "volumes")
 	v := newVolumes(t, dir)
-	_, err := v.Create("keep")
+	_, err := v.Create("keep", 0)
 	must(t, err)
 	for _, name := range []string{".new-half", ".trash-gone-ABC", ".other", "Strange", "damaged"} {
 		must(t, os.MkdirAll(filepath.Join(dir, name, "data", "deep"), 0o700))
@@ -154,7 +154,7 @@ func TestVolumesLeftovers(t *testing.T) {
 	if err != nil || len(list) != 2 || list[0].Name != "damaged" || list[0].Damage == "" || list[1].Damage != "" {
 		t.Errorf("got %+v %v", list, err)
 	}
-	if _, err := v.Take("damaged", isolate.User{}); err == nil || errors.Is(err, ErrNotExist) || errors.Is(err, ErrExist) {
+	if _, err := v.Take("damaged", 0, isolate.User{}); err == nil || errors.Is(err, ErrNotExist) || errors.Is(err, ErrExist) {
 		t.Errorf("taken: %v", err)
 	}
 	must(t, os.WriteFile(filepath.Join(dir, "damaged", volumeRecord), []byte("{"), 0o600))
@@ -170,7 +170,7 @@ func TestVolumeHostile(t *testing.T) {
 	canary := filepath.Join(dir, "canary")
 	must(t, os.WriteFile(canary, []byte("host"), 0o600))
 	v := newVolumes(t, filepath.Join(dir, "volumes"))
-	_, err := v.Create("a")
+	_, err := v.Create("a", 0)
 	must(t, err)
 	data := v.Path("a")
 	must(t, os.Symlink(canary, filepath.Join(data, "link")))
@@ -205,14 +205,14 @@ func TestVolumesAtOnce(t *testing.T) {
 		var all sync.WaitGroup
 		for range 8 {
 			all.Go(func() {
-				if _, err := v.Create("a"); err == nil {
+				if _, err := v.Create("a", 0); err == nil {
 					made.Add(1)
 				} else if !errors.Is(err, ErrExist) {
 					t.Error(err)
 				}
 			})
 			all.Go(func() {
-				if _, err := v.Take("b", user); err != nil {
+				if _, err := v.Take("b", 0, user); err != nil {
 					t.Error(err)
 				}
 				if _, err := v.List(); err != nil {
@@ -237,5 +237,59 @@ func TestVolumesAtOnce(t *testing.T) {
 	}
 	if made.Load() != 3 || removed.Load() != 3 {
 		t.Errorf("made %d times, removed %d times", made.Load(), removed.Load())
+	}
+}
+
+// A volume with a size has all of its space from the start, and a file system once
+// somebody has it, which is made once.
+func TestSizedVolumes(t *testing.T) {
+	v := newVolumes(t, filepath.Join(t.TempDir(), "volumes"))
+	const size = 8 << 20
+	_, err := v.Create("a", size)
+	must(t, err)
+	shape, err := isolate.VolumeShape(size)
+	must(t, err)
+	var st unix.Stat_t
+	must(t, unix.Stat(v.Image("a"), &st))
+	if st.Size != shape.Size() || st.Blocks*512 < st.Size || st.Mode&0o777 != 0o600 {
+		t.Errorf("got %d bytes in %d blocks, mode %o, want %d bytes", st.Size, st.Blocks, st.Mode, shape.Size())
+	}
+	for _, other := range []int64{size + 1, 1 << 20} {
+		if _, err := v.Take("a", other, isolate.User{UID: 7, GID: 8}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("taken as of another size: %v", err)
+		}
+	}
+	vol, err := v.Take("a", 0, isolate.User{UID: 7, GID: 8})
+	must(t, err)
+	made, err := os.ReadFile(v.Image("a"))
+	must(t, err)
+	if vol.Size != size || made[1024+0x38] != 0x53 {
+		t.Errorf("got %+v, magic %x", vol, made[1024+0x38])
+	}
+	again, err := v.Take("a", size, isolate.User{UID: 9, GID: 9})
+	must(t, err)
+	if b, err := os.ReadFile(v.Image("a")); err != nil || string(b) != string(made) || *again.Owner != (isolate.User{UID: 7, GID: 8}) {
+		t.Errorf("made twice: %+v %v", again, err)
+	}
+	if _, err := v.Take("b", size, isolate.User{}); err != nil {
+		t.Errorf("made when it was asked for: %v", err)
+	}
+	if _, err := v.Create("none", 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Take("none", size, isolate.User{}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("one without a size taken as one with: %v", err)
+	}
+	for _, wrong := range []int64{-1, 1, isolate.MinVolume - 1, isolate.MaxVolume + 1} {
+		if _, err := v.Create("wrong", wrong); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%d bytes: %v", wrong, err)
+		}
+	}
+	if _, err := v.Create("huge", isolate.MaxVolume); !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EFBIG) {
+		t.Errorf("more than there is: %v", err)
+	}
+	must(t, v.remove("a"))
+	if left := inVolumes(t, v); !slices.Equal(left, []string{"b", "none"}) {
+		t.Errorf("left: %q", left)
 	}
 }

@@ -33,7 +33,7 @@ type Procs interface {
 
 	Volumes() ([]proc.Volume, error)
 	Volume(name string) (proc.Volume, error)
-	CreateVolume(name string) (proc.Volume, error)
+	CreateVolume(name string, size int64) (proc.Volume, error)
 	RemoveVolume(name string) error
 
 	Images() ([]proc.Image, error)

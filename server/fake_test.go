@@ -360,7 +360,8 @@ func (f *fakeProcs) Usage(id string) (isolate.Usage, error) {
 	if _, err := f.running(id); err != nil {
 		return isolate.Usage{}, err
 	}
-	return isolate.Usage{CPU: 1500 * time.Millisecond, Memory: 4096, MemoryLimit: 1 << 30, Pids: 2, PidsLimit: 512, Disk: 8192, DiskLimit: 1 << 30, Inodes: 12, InodesLimit: 65536}, nil
+	return isolate.Usage{CPU: 1500 * time.Millisecond, Memory: 4096, MemoryLimit: 1 << 30, Pids: 2, PidsLimit: 512, Disk: 8192, DiskLimit: 1 << 30, Inodes: 12, InodesLimit: 65536,
+		Volumes: []isolate.VolumeUsage{{Target: "/db", Disk: 4096, DiskLimit: 1 << 20, Inodes: 11, InodesLimit: 64}}}, nil
 }
 
 func (f *fakeProcs) Verify(id string) ([]isolate.Difference, error) {

@@ -50,7 +50,8 @@ func TestVerify(t *testing.T) {
 func TestUsage(t *testing.T) {
 	w := newWorld(t)
 	p := w.procs.add(proc.Proc{State: proc.Running})
-	want := `{"cpu_seconds":1.5,"memory":4096,"memory_limit":1073741824,"pids":2,"pids_limit":512,"disk":8192,"disk_limit":1073741824,"inodes":12,"inodes_limit":65536}`
+	want := `{"cpu_seconds":1.5,"memory":4096,"memory_limit":1073741824,"pids":2,"pids_limit":512,"disk":8192,"disk_limit":1073741824,"inodes":12,"inodes_limit":65536,` +
+		`"volumes":[{"target":"/db","disk":4096,"disk_limit":1048576,"inodes":11,"inodes_limit":64}]}`
 	if got := call(t, w.unix.URL, "GET", "/v1/procs/"+p.ID+"/usage", ""); got.StatusCode != 200 || strings.TrimSpace(got.body) != want {
 		t.Errorf("got %d %s", got.StatusCode, got.body)
 	}

@@ -19,6 +19,17 @@ type Usage struct {
 	DiskLimit   uint64  `json:"disk_limit,omitempty"`
 	Inodes      uint64  `json:"inodes,omitempty"`
 	InodesLimit uint64  `json:"inodes_limit,omitempty"`
+
+	Volumes []VolumeUsage `json:"volumes,omitempty"` // those that have a size
+}
+
+// VolumeUsage is how full a volume is.
+type VolumeUsage struct {
+	Target      string `json:"target"`
+	Disk        uint64 `json:"disk"` // bytes
+	DiskLimit   uint64 `json:"disk_limit"`
+	Inodes      uint64 `json:"inodes"`
+	InodesLimit uint64 `json:"inodes_limit"`
 }
 
 // procUsage tells what a running proc uses.
@@ -34,8 +45,13 @@ func (s *Server) procUsage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	var volumes []VolumeUsage
+	for _, v := range u.Volumes {
+		volumes = append(volumes, VolumeUsage(v))
+	}
 	return s.answer(c, http.StatusOK, Usage{
 		CPU: u.CPU.Seconds(), Memory: u.Memory, MemoryPeak: u.MemoryPeak, MemoryLimit: u.MemoryLimit, Pids: u.Pids, PidsLimit: u.PidsLimit,
 		Disk: u.Disk, DiskLimit: u.DiskLimit, Inodes: u.Inodes, InodesLimit: u.InodesLimit,
+		Volumes: volumes,
 	})
 }

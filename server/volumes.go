@@ -16,6 +16,7 @@ type VolumeList struct {
 // VolumeRequest is the body of POST /v1/volumes.
 type VolumeRequest struct {
 	Name string `json:"name"`
+	Size int64  `json:"size,omitempty"` // bytes; 0: none
 }
 
 func (s *Server) listVolumes(c echo.Context) error {
@@ -44,7 +45,7 @@ func (s *Server) createVolume(c echo.Context) error {
 	if err := decodeStrict(body, &req); err != nil {
 		return err
 	}
-	v, err := s.cfg.Procs.CreateVolume(req.Name)
+	v, err := s.cfg.Procs.CreateVolume(req.Name, req.Size)
 	if err != nil {
 		return err
 	}

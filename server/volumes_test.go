@@ -21,14 +21,14 @@ func (f *fakeProcs) Volume(name string) (proc.Volume, error) {
 	return proc.Volume{}, proc.ErrNoVolume
 }
 
-func (f *fakeProcs) CreateVolume(name string) (proc.Volume, error) {
+func (f *fakeProcs) CreateVolume(name string, size int64) (proc.Volume, error) {
 	if _, err := f.Volume(name); err == nil {
 		return proc.Volume{}, proc.ErrVolumeExists
 	}
 	if err := rootfs.CheckVolume(name); err != nil {
 		return proc.Volume{}, &proc.FieldError{Field: "name", Detail: err.Error()}
 	}
-	f.volumes = append(f.volumes, proc.Volume{Volume: rootfs.Volume{Name: name}, Procs: []string{}})
+	f.volumes = append(f.volumes, proc.Volume{Volume: rootfs.Volume{Name: name, Size: size}, Procs: []string{}})
 	return f.Volume(name)
 }
 
@@ -55,7 +55,8 @@ func TestVolumes(t *testing.T) {
 		status             int
 		want               string
 	}{
-		{"POST", "/v1/volumes", `{"name":"data"}`, 201, `"name":"data"`},
+		{"POST", "/v1/volumes", `{"name":"data","size":16777216}`, 201, `"size":16777216`},
+		{"POST", "/v1/volumes", `{"name":"data","size":"16M"}`, 400, `"field":"size"`},
 		{"POST", "/v1/volumes", `{"name":"data"}`, 409, "volume-exists"},
 		{"POST", "/v1/volumes", `{"name":"../data"}`, 400, `"field":"name"`},
 		{"POST", "/v1/volumes", `{"name":7}`, 400, `"field":"name"`},

@@ -39,6 +39,7 @@ type serveConfig struct {
 	imageLogins  string // empty: none
 	bindDirs     []string
 	maxVolumes   int
+	maxVolume    int64
 	allowNets    []netip.Prefix
 	allowedHosts []string
 
@@ -101,6 +102,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	addList(f, &c.policy.Capabilities, "allow-cap", "CAP", "capability that apps may ask for, as CAP_CHOWN; repeatable", isolate.ParseCapability)
 	addList(f, &c.bindDirs, "allow-bind", "DIR", "folder that apps may ask to have mounted, or what is in it, read-only; repeatable", parsePath)
 	add(f, &c.maxVolumes, "max-volumes", "100", "N", "volumes that there may be; 0 allows none", intIn(0, 1_000_000))
+	add(f, &c.maxVolume, "max-volume-size", "", "SIZE", "largest size that a volume may have; it must then have one (default any, or none)", parseSize)
 	f.BoolVar(&c.policy.Root, "allow-root", false, "let apps ask to run as root of their own user namespace")
 	f.BoolVar(&c.policy.Seccomp, "allow-seccomp", false, "let apps bring a seccomp profile of their own")
 	f.StringVar(&c.appArmor, "apparmor-profile", "", "`PROFILE` of AppArmor that apps run under, or unconfined (default gilliam or docker-default, where one is loaded)")
@@ -126,7 +128,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 		"max-memory": "GILLIAM_MAX_MEMORY", "max-pids": "GILLIAM_MAX_PIDS", "max-cpu": "GILLIAM_MAX_CPU",
 		"max-disk": "GILLIAM_MAX_DISK", "max-inodes": "GILLIAM_MAX_INODES", "disk-reserve": "GILLIAM_DISK_RESERVE",
 		"max-cpu-weight": "GILLIAM_MAX_CPU_WEIGHT", "max-io": "GILLIAM_MAX_IO", "max-rlimit": "GILLIAM_MAX_RLIMIT",
-		"allow-bind": "GILLIAM_ALLOW_BIND", "max-volumes": "GILLIAM_MAX_VOLUMES",
+		"allow-bind": "GILLIAM_ALLOW_BIND", "max-volumes": "GILLIAM_MAX_VOLUMES", "max-volume-size": "GILLIAM_MAX_VOLUME_SIZE",
 		"log-format": "GILLIAM_LOG_FORMAT", "log-level": "GILLIAM_LOG_LEVEL",
 	} {
 		twin(f, name, variable)

@@ -85,7 +85,7 @@ The status is 125 when the proc could not be made or was never executed.`,
 	f.StringVar(&cfg.shell, "shell", "", "a `LINE` for the shell, in place of COMMAND")
 	f.StringVar(&cfg.user, "user", "", "`USER`: root, of its own user namespace, where the daemon allows it; with an oci:// image also UID or UID:GID (default the template's or the image's)")
 	addList(f, &cfg.caps, "cap", "CAP", "capability to have, as CAP_CHOWN, where the daemon allows it; repeatable", isolate.ParseCapability)
-	addWhole(f, &cfg.mounts, "mount", mountKind, "what to mount: a volume by its name, a bind of a path on the daemon's host with readonly, or a tmpfs with size=SIZE and exec if wanted; repeatable", parseMount)
+	addWhole(f, &cfg.mounts, "mount", mountKind, "what to mount: a volume by its name, with size=SIZE if it is to be made with one, a bind of a path on the daemon's host with readonly, or a tmpfs with size=SIZE and exec if wanted; repeatable", parseMount)
 	addWhole(f, &cfg.env, "env", "KEY=VALUE", "variable of the app's environment; repeatable", parseEnv)
 	f.StringArrayVar(&cfg.envFile, "env-file", nil, "`FILE` of KEY=VALUE lines; repeatable; --env wins")
 	f.StringVar(&cfg.template, "template", "", "`NAME` of the template to run on (default \"default\")")

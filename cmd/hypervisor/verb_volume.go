@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"github.com/gilliam/hypervisor/server"
@@ -21,7 +22,11 @@ func (a *app) volumeVerb() *cobra.Command {
 		Long: `A volume is a folder for what apps keep. A proc that asks for one by name has it
 at a path of its choice, and what it writes there is there for the next proc that
 asks, be it of another app. The folder belongs to the user that the first of them
-runs as. Nothing but rm removes a volume, and that only while no proc has it.`,
+runs as. Nothing but rm removes a volume, and that only while no proc has it.
+
+One with a size is a file system of its own: no app writes more to it, and its
+space is taken from the disk when it is made. One proc at a time can have it. One
+without is a folder on the daemon's disk, for any number of procs at once.`,
 		Example: `  sudo hypervisor run --mount type=volume,source=blog,target=/data --shell 'date >>/data/log; cat /data/log'
   sudo hypervisor volume ls
   sudo hypervisor volume rm blog`,
@@ -66,18 +71,19 @@ func (a *app) volumeLsVerb() *cobra.Command {
 func (a *app) volumeCreateVerb() *cobra.Command {
 	var cfg clientConfig
 	var asJSON bool
+	var size int64
 	cmd := &cobra.Command{
 		Use:   "create NAME...",
 		Short: "Make empty volumes",
 		Long: `Make empty volumes. There is no need to: a proc that asks for a volume which does
 not exist gets a new one.`,
-		Example: `  sudo hypervisor volume create blog`,
+		Example: `  sudo hypervisor volume create blog --size 1G`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := newClient(cfg)
 			return forEach(args, func(name string) error {
 				var v proc.Volume
-				_, err := c.call(cmd.Context(), http.MethodPost, "/v1/volumes", server.VolumeRequest{Name: name}, &v)
+				_, err := c.call(cmd.Context(), http.MethodPost, "/v1/volumes", server.VolumeRequest{Name: name, Size: size}, &v)
 				switch {
 				case err != nil:
 					return err
@@ -89,6 +95,7 @@ not exist gets a new one.`,
 			})
 		},
 	}
+	add(cmd.Flags(), &size, "size", "", "SIZE", "how much each can hold, as 512M or 1G (default as much as the disk)", parseSize)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print each volume as JSON")
 	cfg.flags(cmd.Flags())
 	return cmd
@@ -143,16 +150,19 @@ not ended stays, and the status is 1.`,
 // printVolumes prints a table of volumes.
 func printVolumes(out io.Writer, volumes []proc.Volume, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tAGE\tOWNER\tPROCS")
+	fmt.Fprintln(w, "NAME\tAGE\tSIZE\tOWNER\tPROCS")
 	for _, v := range volumes {
-		old, owner := "-", "-"
+		old, size, owner := "-", "-", "-"
 		if v.Damage == "" {
 			old = age(now.Sub(v.Created))
+		}
+		if v.Size > 0 {
+			size = units.BytesSize(float64(v.Size))
 		}
 		if v.Owner != nil {
 			owner = fmt.Sprintf("%d:%d", v.Owner.UID, v.Owner.GID)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\n", cell(v.Name), old, owner, len(v.Procs))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\n", cell(v.Name), old, size, owner, len(v.Procs))
 	}
 	return w.Flush()
 }

@@ -20,8 +20,8 @@ func (f *fakeProcs) Volume(name string) (proc.Volume, error) {
 	return f.volumes[at], nil
 }
 
-func (f *fakeProcs) CreateVolume(name string) (proc.Volume, error) {
-	f.volumes = append(f.volumes, proc.Volume{Volume: rootfs.Volume{Name: name}, Procs: []string{}})
+func (f *fakeProcs) CreateVolume(name string, size int64) (proc.Volume, error) {
+	f.volumes = append(f.volumes, proc.Volume{Volume: rootfs.Volume{Name: name, Size: size}, Procs: []string{}})
 	return f.Volume(name)
 }
 
@@ -47,9 +47,12 @@ func TestVolumeVerbs(t *testing.T) {
 	}{
 		{"create data other", 0, "data\nother\n"},
 		{"ls --quiet", 0, "used\nbad\ndata\nother\n"},
-		{"ls", 0, "1000:1001  2\n"},
-		{"ls", 0, "bad    -        -          0\n"},
+		{"ls", 0, "used 106751d - 1000:1001 2"},
+		{"ls", 0, "bad - - - 0"},
 		{"ls --json", 0, `"damage": "no record"`},
+		{"create db --size 16M", 0, "db\n"},
+		{"ls", 0, "db 106751d 16MiB - 0"},
+		{"create db --size big", 2, "must be a size"},
 		{"show used", 0, `"uid": 1000`},
 		{"show used none", 1, "none: no such volume"},
 		{"rm data", 0, "data\n"},
@@ -60,6 +63,9 @@ func TestVolumeVerbs(t *testing.T) {
 		said := stdout
 		if c.status != 0 {
 			said = stderr
+		}
+		if c.args == "ls" {
+			said = strings.Join(strings.Fields(said), " ")
 		}
 		if status != c.status || !strings.Contains(said, c.out) {
 			t.Errorf("volume %s: %d %q %q", c.args, status, stdout, stderr)

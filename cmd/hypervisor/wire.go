@@ -63,7 +63,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	if err != nil {
 		return nil, fmt.Errorf("--allow-bind: %w", err)
 	}
-	volumes, err := rootfs.OpenVolumes(rootfs.VolumesConfig{Dir: filepath.Join(cfg.stateDir, "volumes"), Max: cfg.maxVolumes})
+	volumes, err := rootfs.OpenVolumes(rootfs.VolumesConfig{Dir: filepath.Join(cfg.stateDir, "volumes"), Max: cfg.maxVolumes, MaxSize: cfg.maxVolume})
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	if err != nil {
 		return nil, err
 	}
-	closer := func() error { return errors.Join(layers.Close(), engine.Close()) }
+	closer := func() error { return errors.Join(layers.Close(), volumes.Close(), engine.Close()) }
 	return &node{procs: procs, templates: templates{store, procs}, images: images, scrub: scrubber(cfg, images), remarks: host.Remarks(), close: closer}, nil
 }
 

@@ -45,9 +45,16 @@ var shapes = []struct{ bytes, inodes int64 }{
 }
 
 func TestFormat(t *testing.T) {
+	testFormat(t, NewShape)
+	t.Run("kept", func(t *testing.T) {
+		testFormat(t, NewKeptShape, "Filesystem features:      has_journal ", "Journal inode:            8\n", "Journal backup:           inode blocks\n")
+	})
+}
+
+func testFormat(t *testing.T, newShape func(bytes, inodes int64) (Shape, error), says ...string) {
 	for _, c := range shapes {
 		t.Run(fmt.Sprintf("%d bytes, %d inodes", c.bytes, c.inodes), func(t *testing.T) {
-			s, err := NewShape(c.bytes, c.inodes)
+			s, err := newShape(c.bytes, c.inodes)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -57,11 +64,11 @@ func TestFormat(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
-			for _, want := range []string{
+			for _, want := range append(says,
 				fmt.Sprintf("Inode count:              %d\n", s.Inodes()),
 				fmt.Sprintf("Block count:              %d\n", s.Blocks),
 				fmt.Sprintf("Overhead clusters:        %d\n", s.overhead()),
-			} {
+			) {
 				if !strings.Contains(string(out), want) {
 					t.Errorf("no %q in\n%s", want, out)
 				}
@@ -106,6 +113,13 @@ func FuzzShape(f *testing.F) {
 		}
 		if s.Size() < 1<<30 {
 			check(t, format(t, s))
+		}
+		kept, err := NewKeptShape(bytes, inodes)
+		if err != nil || kept.Bytes() < bytes || kept.journal < 1024 || kept.Size() < s.Size()+1024*BlockSize {
+			t.Errorf("with a journal: %+v %v", kept, err)
+		}
+		if kept.Size() < 1<<30 {
+			check(t, format(t, kept))
 		}
 	})
 }

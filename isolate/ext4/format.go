@@ -12,28 +12,38 @@ type Identity struct {
 	UUID [16]byte
 	Seed [16]byte // of the hashes of names
 	Time time.Time
+
+	// UID and GID own the root folder.
+	UID, GID uint32
 }
 
 // Format writes an empty file system into a new file: what it does not write must be
-// zeroes. Its root folder belongs to root, mode 0755.
+// zeroes. Its root folder has mode 0755.
 func Format(w io.WriterAt, s Shape, id Identity) error {
-	for _, part := range []struct {
-		block int64
-		data  []byte
-	}{
+	parts := []part{
 		{0, append(make([]byte, superOffset), s.superblock(id)...)},
 		{1, s.descriptors(id)},
 		{s.blockBitmap(0), s.usedBitmaps()},
 		{s.blockBitmap(s.Groups - 1), s.bitmapOf(s.Groups - 1)},
 		{s.inodeBitmap(0), inodeBitmap(s.inodesPerGroup)},
-		{s.inodeTable(0), append(make([]byte, inodeSize*(rootInode-1)), s.rootInode(id)...)},
+		{s.inodeTable(0), s.inodes(id)},
 		{s.rootBlock(), rootFolder()},
-	} {
+	}
+	if s.journal > 0 {
+		parts = append(parts, part{s.journalBlock(), s.journalSuperblock(id)})
+	}
+	for _, part := range parts {
 		if _, err := w.WriteAt(part.data, part.block*BlockSize); err != nil {
 			return fmt.Errorf("format ext4: block %d: %w", part.block, err)
 		}
 	}
 	return nil
+}
+
+// A part is what stands at a block.
+type part struct {
+	block int64
+	data  []byte
 }
 
 // Numbers of the format, from filesystems/ext4/ in the kernel's documentation.
@@ -113,6 +123,7 @@ func (s Shape) superblock(id Identity) []byte {
 	}
 	copy(b[0x68:], id.UUID[:])
 	copy(b[0xEC:], id.Seed[:])
+	s.nameJournal(b, id)
 	b[0xFC] = hashHalfMD4
 	b[0x174] = flexGroups
 	return b
@@ -189,27 +200,6 @@ func setBits(b []byte, from, to int64) {
 	}
 }
 
-func (s Shape) rootInode(id Identity) []byte {
-	const folder, extents = 0x4000 | 0o755, 0x80000
-	b := make([]byte, inodeSize)
-	now := uint32(id.Time.Unix())
-	le.PutUint16(b[0x0:], folder)
-	le.PutUint32(b[0x4:], BlockSize)
-	for _, at := range []int{0x8, 0xC, 0x10, 0x90} { // accessed, changed, modified, made
-		le.PutUint32(b[at:], now)
-	}
-	le.PutUint16(b[0x1A:], 2)             // links
-	le.PutUint32(b[0x1C:], BlockSize/512) // sectors
-	le.PutUint32(b[0x20:], extents)
-	le.PutUint16(b[0x28:], 0xF30A) // one extent, of one block
-	le.PutUint16(b[0x2A:], 1)
-	le.PutUint16(b[0x2C:], 4)
-	le.PutUint16(b[0x38:], 1)
-	le.PutUint32(b[0x3C:], uint32(s.rootBlock()))
-	le.PutUint16(b[0x80:], extraIsize)
-	return b
-}
-
 // rootFolder is the block of a folder that holds itself and, as its parent, itself.
 func rootFolder() []byte {
 	const folder, dot = 2, 12
@@ -224,19 +214,4 @@ func rootFolder() []byte {
 		copy(b[e.at+8:], e.name)
 	}
 	return b
-}
-
-// crc16 is the kernel's (lib/crc16.c): CRC-16/ARC, which the standard library lacks.
-func crc16(sum uint16, data []byte) uint16 {
-	for _, b := range data {
-		sum ^= uint16(b)
-		for range 8 {
-			if sum&1 != 0 {
-				sum = sum>>1 ^ 0xA001
-			} else {
-				sum >>= 1
-			}
-		}
-	}
-	return sum
 }

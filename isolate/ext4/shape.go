@@ -29,11 +29,32 @@ type Shape struct {
 	Groups int64
 
 	inodesPerGroup int64
+	journal        int64 // blocks; 0: none
 }
 
 // NewShape shapes a file system in which files have that many bytes, rounded up to
 // whole blocks, and in which there are at least that many inodes. It is pure.
-func NewShape(bytes, inodes int64) (Shape, error) {
+func NewShape(bytes, inodes int64) (Shape, error) { return newShape(bytes, inodes, 0) }
+
+// NewKeptShape shapes one that has a journal beside that: whenever the machine stops,
+// the next mount finds it whole.
+func NewKeptShape(bytes, inodes int64) (Shape, error) {
+	return newShape(bytes, inodes, journalBlocks(divideUp(bytes, BlockSize)))
+}
+
+// journalBlocks is how large a journal is, as mke2fs(8) has it for file systems of
+// these sizes, with no more than 32 MiB. The kernel wants 1024 blocks.
+func journalBlocks(blocks int64) int64 {
+	switch {
+	case blocks < 32<<10:
+		return 1 << 10
+	case blocks < 256<<10:
+		return 4 << 10
+	}
+	return 8 << 10
+}
+
+func newShape(bytes, inodes, journal int64) (Shape, error) {
 	switch {
 	case bytes < MinBytes || bytes > MaxBytes:
 		return Shape{}, fmt.Errorf("%d bytes: must be %d to %d", bytes, int64(MinBytes), int64(MaxBytes))
@@ -43,7 +64,7 @@ func NewShape(bytes, inodes int64) (Shape, error) {
 		return Shape{}, fmt.Errorf("%d inodes: must be at most one for each %d bytes", inodes, BlockSize)
 	}
 	data := divideUp(bytes, BlockSize)
-	s := Shape{Groups: divideUp(data, blocksPerGroup)}
+	s := Shape{Groups: divideUp(data, blocksPerGroup), journal: journal}
 	for { // what describes the groups may need one more
 		s.inodesPerGroup = divideUp(divideUp(inodes, s.Groups), inodesPerBlock) * inodesPerBlock
 		s.Blocks = data + s.overhead()
@@ -71,7 +92,7 @@ func (s Shape) Inodes() int64 { return s.Groups * s.inodesPerGroup }
 
 // The blocks of a file system are, in this order: the superblock, the descriptors of
 // the groups, their bitmaps of blocks, their bitmaps of inodes, their inode
-// tables, the root folder, and what is free.
+// tables, the journal, the root folder, and what is free.
 
 func (s Shape) descBlocks() int64  { return divideUp(s.Groups*descSize, BlockSize) }
 func (s Shape) tableBlocks() int64 { return s.inodesPerGroup / inodesPerBlock }
@@ -82,8 +103,10 @@ func (s Shape) inodeTable(group int64) int64 {
 	return s.inodeBitmap(s.Groups) + group*s.tableBlocks()
 }
 
+func (s Shape) journalBlock() int64 { return s.inodeTable(s.Groups) }
+
 // overhead is how many blocks describe the file system.
-func (s Shape) overhead() int64 { return s.inodeTable(s.Groups) }
+func (s Shape) overhead() int64 { return s.journalBlock() + s.journal }
 
 // rootBlock is where the root folder lies: behind what describes the file system.
 func (s Shape) rootBlock() int64 { return s.overhead() }

@@ -12,7 +12,7 @@ import (
 // checks are all of them, in their order: first what every sandbox needs.
 func checks() []check {
 	return slices.Concat(hostChecks(), []check{start}, privilegeChecks(), kernelChecks(), viewChecks(),
-		fileChecks(), limitChecks(), neighbourChecks(), []check{nothingLeft})
+		fileChecks(), limitChecks(), neighbourChecks(), []check{volumeCheck, nothingLeft})
 }
 
 // start opens the bench: what it finds is about the file system.

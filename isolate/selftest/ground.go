@@ -18,6 +18,7 @@ import (
 //
 //	root/    the sandboxes' template: the probe, and what it attacks
 //	layers/  what the sandboxes write
+//	volumes/ what they keep
 //	procs/   by whoever leases ids
 //	canary   a file of the host's that no sandbox may see
 //

@@ -35,14 +35,14 @@ func (m *Manager) withDefaults(l Limits) Limits {
 	return l
 }
 
-// checkSpace says whether there is room for a new proc, as an [ErrDiskFull].
-func (m *Manager) checkSpace() error {
+// checkSpace says whether there is room for a new proc, or for so many bytes that are
+// taken at once, as an [ErrDiskFull].
+func (m *Manager) checkSpace(more int64) error {
 	s, err := m.cfg.Layers.Space()
 	if err != nil {
 		return err
 	}
-	if reserve := m.cfg.Reserve.of(s.Size); s.Free < reserve {
-		m.countRefused()
+	if reserve := m.cfg.Reserve.of(s.Size); s.Free-more < reserve {
 		return fmt.Errorf("%w: %s are free where the layers are, and %s are kept: remove procs or images, or lower --disk-reserve",
 			ErrDiskFull, units.BytesSize(float64(s.Free)), units.BytesSize(float64(reserve)))
 	}

@@ -51,7 +51,7 @@ type Manager struct {
 	ending    chan struct{} // closed when Close begins
 	endingNow sync.Once
 
-	arriving sync.RWMutex // held to read while a proc comes; before mu
+	arriving sync.RWMutex // held while a proc comes, to write when it has volumes; before mu
 
 	mu       sync.Mutex
 	procs    map[string]*instance
@@ -211,7 +211,10 @@ func (m *Manager) Create(ctx context.Context, r Request) (Proc, error) {
 	if err := m.check(r); err != nil {
 		return Proc{}, err
 	}
-	if err := m.checkSpace(); err != nil {
+	if err := m.checkSpace(m.missing(r.Mounts)); err != nil {
+		if errors.Is(err, ErrDiskFull) {
+			m.countRefused()
+		}
 		return Proc{}, err
 	}
 	return m.begin(r)
@@ -253,6 +256,11 @@ func (m *Manager) check(r Request) error {
 // begin records the proc on disk, then shows it, then starts its life. It
 // returns the proc as it was before that.
 func (m *Manager) begin(r Request) (Proc, error) {
+	arrived, err := m.arrive(r.Mounts)
+	if err != nil {
+		return Proc{}, err
+	}
+	defer arrived()
 	m.mu.Lock()
 	if m.closing || m.draining {
 		defer m.mu.Unlock()
@@ -267,8 +275,6 @@ func (m *Manager) begin(r Request) (Proc, error) {
 	p := newProc(r, uuid.NewString())
 	p.Config = mergeConfig(r.Config, 0, m.host)
 	i := m.instanceOf(record{Proc: p, CallbackSecret: r.CallbackSecret})
-	m.arriving.RLock()
-	defer m.arriving.RUnlock()
 	m.mu.Lock()
 	m.coming[p.ID] = true
 	m.mu.Unlock()

@@ -28,7 +28,8 @@ type Mount struct {
 	// false.
 	ReadOnly bool `json:"readonly,omitempty"`
 
-	// Size is that of a tmpfs, in bytes. Zero means half of the limit of memory.
+	// Size is that of a tmpfs, in bytes, or of a volume, if it has to be made; one that
+	// is there must have it. Zero means half of the limit of memory, and no size, or any.
 	Size int64 `json:"size,omitempty"`
 
 	// Exec lets what is in a tmpfs be executed.
@@ -73,6 +74,9 @@ func (m Mount) check(memory int64) (field string, err error) {
 		if err := rootfs.CheckVolume(m.Source); err != nil {
 			return "source", fmt.Errorf("the name of a volume %w", err)
 		}
+		if err := rootfs.CheckVolumeSize(m.Size); err != nil {
+			return "size", err
+		}
 	case mountBind:
 		if !m.ReadOnly {
 			return bad("readonly", "must be true: no proc writes to the host's own files; a volume is for what is to be kept")
@@ -91,8 +95,8 @@ func (m Mount) check(memory int64) (field string, err error) {
 		return bad("type", "must be volume, bind or tmpfs")
 	}
 	switch {
-	case m.Size != 0:
-		return bad("size", "must be left out: only a tmpfs has one")
+	case m.Size != 0 && m.Type == mountBind:
+		return bad("size", "must be left out: a bind has none")
 	case m.Exec:
 		return bad("exec", "must be left out: it is for a tmpfs; what is in others may always be executed")
 	}
@@ -125,39 +129,90 @@ func (r Request) checkTarget(n int) error {
 // [FieldError].
 func (m *Manager) checkSources(mounts []Mount) error {
 	for n, mount := range mounts {
-		var err error
+		field, err := "source", error(nil)
 		switch mount.Type {
 		case mountBind:
 			_, err = m.cfg.BindDirs.Check(mount.Source)
 		case mountVolume:
-			err = m.cfg.Volumes.Room(mount.Source)
+			field, err = m.checkVolume(mount, mounts[:n])
 		}
 		if err != nil {
-			return &FieldError{fmt.Sprintf("mounts[%d].source", n), err.Error()}
+			return &FieldError{fmt.Sprintf("mounts[%d].%s", n, field), err.Error()}
 		}
 	}
 	return nil
+}
+
+// checkVolume says which field of the mount of a volume is wrong, and why, beside
+// other mounts of the same proc.
+func (m *Manager) checkVolume(mount Mount, others []Mount) (field string, err error) {
+	v, _, err := m.cfg.Volumes.Find(mount.Source, mount.Size)
+	switch {
+	case errors.Is(err, rootfs.ErrInvalid):
+		return "size", err
+	case err != nil:
+		return "source", err
+	case v.Size == 0:
+		return "", nil
+	}
+	if why := m.cfg.Engine.Host().NoDiskLimit; why != "" {
+		return "size", fmt.Errorf("cannot be enforced here: %s", why)
+	}
+	if hasVolume(others, mount.Source) {
+		return "source", errors.New("a volume that has a size can be mounted once")
+	}
+	return "", nil
+}
+
+// missing is how many bytes of the disk the volumes will take that are to be made for
+// the mounts.
+func (m *Manager) missing(mounts []Mount) int64 {
+	var sum int64
+	for _, mount := range mounts {
+		if mount.Type != mountVolume || mount.Size == 0 {
+			continue
+		}
+		if _, found, err := m.cfg.Volumes.Find(mount.Source, mount.Size); err == nil && !found {
+			sum += mount.Size
+		}
+	}
+	return sum
 }
 
 // mount adds to the spec what the proc wants mounted. What the operator allows is
 // looked at each time, and once more when it is mounted.
 func (m *Manager) mount(s *isolate.Spec, mounts []Mount) error {
 	for n, mount := range mounts {
-		bind := isolate.Bind{Source: m.cfg.Volumes.Path(mount.Source), IDMapped: true, Writable: !mount.ReadOnly}
-		switch mount.Type {
-		case mountTmpfs:
-			s.Scratch = append(s.Scratch, isolate.Scratch{Target: mount.Target, Size: mount.Size, Exec: mount.Exec})
-			continue
-		case mountBind:
-			var err error
-			if bind, err = m.cfg.BindDirs.Check(mount.Source); err != nil {
-				return &FieldError{fmt.Sprintf("mounts[%d].source", n), err.Error()}
-			}
+		field, err := m.mountOne(s, mount)
+		if err != nil {
+			return &FieldError{fmt.Sprintf("mounts[%d].%s", n, field), err.Error()}
 		}
-		bind.Target = mount.Target
-		s.Binds = append(s.Binds, bind)
 	}
 	return nil
+}
+
+func (m *Manager) mountOne(s *isolate.Spec, mount Mount) (field string, err error) {
+	switch mount.Type {
+	case mountTmpfs:
+		s.Scratch = append(s.Scratch, isolate.Scratch{Target: mount.Target, Size: mount.Size, Exec: mount.Exec})
+		return "", nil
+	case mountBind:
+		bind, err := m.cfg.BindDirs.Check(mount.Source)
+		bind.Target = mount.Target
+		s.Binds = append(s.Binds, bind)
+		return "source", err
+	}
+	v, _, err := m.cfg.Volumes.Find(mount.Source, mount.Size)
+	if v.Size > 0 {
+		s.Volumes = append(s.Volumes, isolate.Volume{
+			Image: m.cfg.Volumes.Image(v.Name), Target: mount.Target, Size: v.Size, ReadOnly: mount.ReadOnly,
+		})
+		return "size", err
+	}
+	s.Binds = append(s.Binds, isolate.Bind{
+		Source: m.cfg.Volumes.Path(v.Name), Target: mount.Target, IDMapped: true, Writable: !mount.ReadOnly,
+	})
+	return "source", err
 }
 
 // provideMounts adds to the spec what the proc wants mounted, and makes the volumes
@@ -167,7 +222,7 @@ func (m *Manager) provideMounts(s *isolate.Spec, mounts []Mount) error {
 		if mount.Type != mountVolume {
 			continue
 		}
-		if _, err := m.cfg.Volumes.Take(mount.Source, s.User); err != nil {
+		if _, err := m.cfg.Volumes.Take(mount.Source, mount.Size, s.User); err != nil {
 			return fmt.Errorf("mounts[%d]: %w", n, err)
 		}
 	}

@@ -83,7 +83,7 @@ func TestRequestChecks(t *testing.T) {
 		{"mounts[0].source", func(r *Request) { r.Mounts = []Mount{{Type: "volume", Target: "/data"}} }},
 		{"mounts[0].source", func(r *Request) { r.Mounts = []Mount{{Type: "volume", Source: "../x", Target: "/data"}} }},
 		{"mounts[0].source", func(r *Request) { r.Mounts = []Mount{{Type: "volume", Source: "/srv", Target: "/data"}} }},
-		{"mounts[0].size", func(r *Request) { r.Mounts = []Mount{{Type: "volume", Source: "data", Target: "/data", Size: 1}} }},
+		{"mounts[0].size", func(r *Request) { r.Mounts = []Mount{{Type: "volume", Source: "data", Target: "/data", Size: 1 << 19}} }},
 		{"mounts[0].exec", func(r *Request) { r.Mounts = []Mount{{Type: "volume", Source: "data", Target: "/data", Exec: true}} }},
 		{"mounts[0].readonly", func(r *Request) { r.Mounts = []Mount{{Type: "bind", Source: "/srv", Target: "/data"}} }},
 		{"mounts[0].size", func(r *Request) {

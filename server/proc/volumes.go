@@ -10,8 +10,8 @@ import (
 	"github.com/gilliam/hypervisor/rootfs"
 )
 
-// A Volume is a folder that outlives the procs that write to it. Any number of procs
-// may have it at once.
+// A Volume is what outlives the procs that write to it. Any number of procs may have
+// one at once that has no size, and one proc one that has.
 type Volume struct {
 	rootfs.Volume
 	Procs []string `json:"procs"` // that have it and have not ended, by their ids
@@ -33,7 +33,7 @@ var (
 func volumeError(err error) error {
 	switch {
 	case errors.Is(err, rootfs.ErrInvalid):
-		return &FieldError{"name", err.Error()}
+		return &FieldError{"size", err.Error()}
 	case errors.Is(err, rootfs.ErrNotExist):
 		return fmt.Errorf("%w: %w", ErrNoVolume, err)
 	case errors.Is(err, rootfs.ErrExist):
@@ -66,13 +66,23 @@ func (m *Manager) Volume(name string) (Volume, error) {
 	return Volume{v, m.usersOf(name)}, nil
 }
 
-// CreateVolume makes an empty volume, as a proc that asks for it does by itself.
-func (m *Manager) CreateVolume(name string) (Volume, error) {
-	v, err := m.cfg.Volumes.Create(name)
+// CreateVolume makes an empty volume, as a proc that asks for it does by itself. The
+// size is zero for none.
+func (m *Manager) CreateVolume(name string, size int64) (Volume, error) {
+	if err := rootfs.CheckVolume(name); err != nil {
+		return Volume{}, &FieldError{"name", err.Error()}
+	}
+	if why := m.cfg.Engine.Host().NoDiskLimit; size != 0 && why != "" {
+		return Volume{}, &FieldError{"size", "cannot be enforced here: " + why}
+	}
+	if err := m.checkSpace(size); err != nil {
+		return Volume{}, err
+	}
+	v, err := m.cfg.Volumes.Create(name, size)
 	if err != nil {
 		return Volume{}, volumeError(err)
 	}
-	m.log.Info("volume made", "volume", name)
+	m.log.Info("volume made", "volume", name, "size", size)
 	return Volume{v, m.usersOf(name)}, nil
 }
 
@@ -114,4 +124,43 @@ func (m *Manager) usersOf(volume string) []string {
 	}
 	slices.Sort(users)
 	return users
+}
+
+// arrive lets a proc with these mounts come, until the function that it returns is
+// called, or says that another has a volume that only one can have: [ErrVolumeInUse].
+func (m *Manager) arrive(mounts []Mount) (arrived func(), err error) {
+	if !slices.ContainsFunc(mounts, func(m Mount) bool { return m.Type == mountVolume }) {
+		m.arriving.RLock()
+		return m.arriving.RUnlock, nil
+	}
+	m.arriving.Lock()
+	for n, mount := range mounts {
+		if mount.Type != mountVolume || !m.exclusive(mount) {
+			continue
+		}
+		if users := m.usersOf(mount.Source); len(users) > 0 {
+			m.arriving.Unlock()
+			return nil, fmt.Errorf("mounts[%d]: %w by %s, and one proc at a time can have a volume that has a size", n, ErrVolumeInUse, strings.Join(users, ", "))
+		}
+	}
+	return m.arriving.Unlock, nil
+}
+
+// exclusive tells whether one proc at a time can have the volume of a mount: it has a
+// size, or will have one when it is made.
+func (m *Manager) exclusive(mount Mount) bool {
+	v, found, err := m.cfg.Volumes.Find(mount.Source, mount.Size)
+	if err != nil {
+		return true // who comes first finds out
+	}
+	if found {
+		return v.Size > 0
+	}
+	sized := mount.Size > 0
+	for _, p := range m.List() {
+		sized = sized || !p.State.Ended() && slices.ContainsFunc(p.Mounts, func(o Mount) bool {
+			return o.Type == mountVolume && o.Source == mount.Source && o.Size > 0
+		})
+	}
+	return sized
 }
