@@ -146,7 +146,8 @@ func (s *session) run(text io.Reader, single bool) error {
 	}
 	s.replace = replaceable(file, single)
 	err = s.runner.Run(context.Background(), file)
-	if status, ok := interp.IsExitStatus(err); ok {
+	var status interp.ExitStatus
+	if errors.As(err, &status) {
 		return exitError(status)
 	}
 	return err
