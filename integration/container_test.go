@@ -315,6 +315,12 @@ func TestContainerCLI(t *testing.T) {
 	if got := d.cli(t, "run", "--rm", "--image", r.Ref("app:1"), "--user", "5", "--", "id", "-u"); got.code != 0 || got.stdout != "5\n" {
 		t.Errorf("got %+v", got)
 	}
+	if got := d.cli(t, "image", "ls"); got.code != 0 || !strings.Contains(got.stdout, r.Ref("app:1")) {
+		t.Errorf("got %+v", got)
+	}
+	if got := d.cli(t, "image", "verify"); got.code != 0 {
+		t.Errorf("got %+v", got)
+	}
 	if got := d.cli(t, "run", "--dry-run", "--image", r.Ref("app:1")); got.code != 0 || !strings.Contains(got.stdout, "cache/layers/") ||
 		!strings.Contains(got.stdout, "from the image") {
 		t.Errorf("got %+v", got)

@@ -182,7 +182,17 @@ func (i *Images) GC(most int64) ([]StoredImage, error) {
 // ClearAside removes what was set aside as damaged, but for that from which a proc
 // runs, and tells how many there were.
 func (i *Images) ClearAside() (removed int, err error) {
-	dir, err := os.Open(i.cfg.Dir)
+	for where, used := range map[string]func(id string) bool{i.cfg.Dir: i.inUse, i.layersDir(): i.layerInUse} {
+		n, err := clearAside(where, used)
+		if removed += n; err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+func clearAside(where string, used func(id string) bool) (removed int, err error) {
+	dir, err := os.Open(where)
 	if err != nil {
 		return 0, err
 	}
@@ -193,7 +203,7 @@ func (i *Images) ClearAside() (removed int, err error) {
 	}
 	for _, name := range names {
 		id, aside := strings.CutPrefix(name, damagedPrefix)
-		if id, _, _ = strings.Cut(id, "-"); !aside || i.inUse(id) {
+		if id, _, _ = strings.Cut(id, "-"); !aside || used(id) {
 			continue
 		}
 		if err := discard(dir, name); err != nil {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sys/unix"
 
 	"github.com/gilliam/hypervisor/integration/registry"
 )
@@ -405,5 +406,58 @@ func TestPullWhileGC(t *testing.T) {
 	})
 	if img := pulled(t, i, r.Ref("a:1")); len(img.Container.Layers) != 2 || len(inLayers(t, i)) != 2 {
 		t.Errorf("%+v; layers %v", img, inLayers(t, i))
+	}
+}
+
+// A layer that is not as it was unpacked is found out, set aside, and fetched again
+// with the next image that has it.
+func TestPullVerify(t *testing.T) {
+	r := registry.New(t)
+	base := registry.Tar(t, registry.Named("usr/bin/x", "right"), registry.Named("opt/.wh..wh..opq", ""), registry.Named("etc/.wh.x", ""))
+	for _, name := range []string{"a", "b"} {
+		r.Push(name+":1", registry.Image{Layers: [][]byte{base, registry.Tar(t, registry.Named(name, ""))}})
+	}
+	for what, spoil := range map[string]func(tree string) error{
+		"usr/bin/x: ":          func(tree string) error { return os.WriteFile(filepath.Join(tree, "usr/bin/x"), []byte("wrong"), 0o755) },
+		"etc/x: ":              func(tree string) error { return os.Remove(filepath.Join(tree, "etc/x")) },
+		"opt: ":                func(tree string) error { return unix.Removexattr(filepath.Join(tree, "opt"), "trusted.overlay.opaque") },
+		"manifest: is not the": func(tree string) error { return os.Remove(filepath.Join(filepath.Dir(tree), manifestName)) },
+	} {
+		i := containers(t)
+		a, err := i.Fetch(t.Context(), Want{Ref: r.Ref("a:1"), Holder: "proc"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := pulled(t, i, r.Ref("b:1"))
+		if changes, err := i.Verify(t.Context(), idOf(a.Digest), nil); len(changes) != 0 || err != nil {
+			t.Errorf("sound: %v, %v", changes, err)
+		}
+		base := a.Container.Layers[1]
+		if err := spoil(base); err != nil {
+			t.Fatal(err)
+		}
+		changes, err := i.Verify(t.Context(), idOf(a.Digest), nil)
+		if err != nil || len(changes) != 1 || !strings.Contains(changes[0].String(), what) || !strings.HasPrefix(changes[0].String(), "layer ") {
+			t.Errorf("%s: %v, %v", what, changes, err)
+		}
+		changes, err = i.Verify(t.Context(), idOf(b.Digest), nil)
+		if err != nil || len(changes) != 1 || !strings.Contains(changes[0].String(), "missing") {
+			t.Errorf("of the other image: %v, %v", changes, err)
+		}
+		if n, err := i.ClearAside(); n != 1 || err != nil { // of the other image, which nobody uses
+			t.Errorf("cleared though a proc runs from it: %d, %v", n, err)
+		}
+		for _, name := range []string{"a:1", "b:1"} {
+			if img := pulled(t, i, r.Ref(name)); img.Container.Layers[1] != base {
+				t.Errorf("got %+v", img.Container)
+			}
+		}
+		if b, err := os.ReadFile(filepath.Join(base, "usr/bin/x")); string(b) != "right" || err != nil {
+			t.Errorf("%s: %q, %v", what, b, err)
+		}
+		i.Release("proc")
+		if n, err := i.ClearAside(); n != 2 || err != nil {
+			t.Errorf("cleared %d, %v", n, err)
+		}
 	}
 }

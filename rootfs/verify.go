@@ -15,9 +15,9 @@ import (
 // Verify reads every byte of an image and lists what is not as it was unpacked. One
 // of which anything is different is set aside: procs that run from it go on, and
 // whoever asks for it next gets it from its source again. Read is told of the
-// bytes, by several goroutines at once; nil means no one. One without a list of what
-// was in it is an [ErrInvalid]: a container image, or what an older hypervisor has
-// kept.
+// bytes, by several goroutines at once; nil means no one. Of a container image these
+// are its layers, of which those that differ are set aside too. One without a list of
+// what was in it, which an older hypervisor has kept, is an [ErrInvalid].
 func (i *Images) Verify(ctx context.Context, id string, read func(bytes int)) ([]manifest.Change, error) {
 	if !idForm.MatchString(id) {
 		return nil, invalid("must be the id of an image")
@@ -39,6 +39,9 @@ func (i *Images) Verify(ctx context.Context, id string, read func(bytes int)) ([
 
 // compare lists what has become of an image.
 func (i *Images) compare(ctx context.Context, id string, read func(bytes int)) ([]manifest.Change, error) {
+	if rec, err := i.readRecord(id); err == nil && rec.Format == containerFormat {
+		return i.verifyLayers(ctx, rec.Layers, read)
+	}
 	if _, err := i.cached(id); err != nil {
 		return nil, err
 	}
@@ -46,8 +49,6 @@ func (i *Images) compare(ctx context.Context, id string, read func(bytes int)) (
 	switch {
 	case err != nil:
 		return nil, err
-	case len(rec.Layers) > 0:
-		return nil, invalid("it is a container image, of whose layers there is no list")
 	case rec.Tree == "":
 		return nil, invalid("an older hypervisor has kept it, without a list of what was in it: remove it, and it is fetched again")
 	}

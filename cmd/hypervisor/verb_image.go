@@ -137,10 +137,10 @@ func (a *app) imageVerifyVerb() *cobra.Command {
 		Use:   "verify [DIGEST]...",
 		Short: "Tell whether images are what was unpacked",
 		Long: `Read all of the images again, or of those that are named, and compare them with the
-list that was made when each was unpacked; there is none of the layers of a container
-image. One that differs is taken out of use: procs
-that run from it go on, and the next to ask for it gets it from its server again. Each
-file that differs is printed, and the exit status is 1 then.`,
+list that was made when each was unpacked; of a container image these are its layers.
+One that differs is taken out of use: procs that run from it go on, and the next to
+ask for it gets it from its server again. Each file that differs is printed, and the
+exit status is 1 then.`,
 		Example: `  sudo hypervisor image verify
   sudo hypervisor image verify 3f0c8f6e3a52 --json | jq -r '.differences[].path'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -151,9 +151,7 @@ file that differs is printed, and the exit status is 1 then.`,
 					return err
 				}
 				for _, img := range list.Images {
-					if len(img.Layers) == 0 {
-						args = append(args, img.ID)
-					}
+					args = append(args, img.ID)
 				}
 			}
 			return forEach(args, func(digest string) error { return a.verifyImage(cmd.Context(), c, digest, asJSON) })

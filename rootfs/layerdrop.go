@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // holdLayers makes holder a user of the layers whose trees these are. Callers hold
@@ -28,6 +29,18 @@ func (i *Images) HoldLayers(dirs []string, holder string) {
 			i.holds.holdLayers([]string{dir}, holder)
 		}
 	}
+}
+
+// layerInUse tells whether a proc runs from a layer.
+func (i *Images) layerInUse(id string) bool {
+	i.holds.mu.Lock()
+	defer i.holds.mu.Unlock()
+	for _, layers := range i.holds.layers {
+		if slices.Contains(layers, id) {
+			return true
+		}
+	}
+	return false
 }
 
 // dropLayers removes the layers that no image lists, no proc runs from, and no image

@@ -2,11 +2,9 @@ package rootfs
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -16,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate/failpoint"
+	"github.com/gilliam/hypervisor/rootfs/manifest"
 	"github.com/gilliam/hypervisor/rootfs/oci"
 )
 
@@ -23,6 +22,7 @@ import (
 // that have it:
 //
 //	layers/<id>/layer.json  what is known of the layer; its id is the SHA-256 of its tar
+//	layers/<id>/manifest    a list of what was unpacked
 //	layers/<id>/tree/       the layer, in the form of overlayfs
 //	layers/.fetch-…/        a transfer under way, of the same shape; no one else looks
 //	layers/.evict-…/        a layer on its way out; the next start finishes that
@@ -38,6 +38,7 @@ const (
 type layerRecord struct {
 	oci.Stats
 	Sent    int64     `json:"sent"` // bytes of the blob
+	Tree    string    `json:"tree"` // hash of the list
 	Fetched time.Time `json:"fetched"`
 }
 
@@ -115,7 +116,11 @@ func (i *Images) readLayer(id string) (rec layerRecord, err error) {
 func (i *Images) setLayerAside(id string, why error) error {
 	aside := damagedPrefix + id + "-" + time.Now().UTC().Format("20060102T150405.000000000")
 	i.cfg.Log.Warn("damaged layer set aside", "id", id, "name", aside, "err", why)
-	return renameNew(i.layerFolder(id), filepath.Join(i.layersDir(), aside))
+	err := renameNew(i.layerFolder(id), filepath.Join(i.layersDir(), aside))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it is gone as it is
+	}
+	return err
 }
 
 // fetchLayer fetches a layer, again if the registry breaks off.
@@ -168,19 +173,7 @@ func (i *Images) attemptLayer(ctx context.Context, from oci.Blobs, l oci.Layer) 
 		return err
 	}
 	failpoint.Hit("rootfs.layer.received")
-	b, err := json.Marshal(layerRecord{st, l.Size, time.Now().UTC()})
-	if err != nil {
-		return err
-	}
-	if err := root.WriteFile(layerRecordName, append(b, '\n'), 0o600); err != nil {
-		return err
-	}
-	top, err := root.Open(".")
-	if err != nil {
-		return err
-	}
-	defer top.Close()
-	if err := syncTree(top); err != nil {
+	if err := sealLayer(ctx, staging, root, layerRecord{Stats: st, Sent: l.Size, Fetched: time.Now().UTC()}); err != nil {
 		return err
 	}
 	failpoint.Hit("rootfs.layer.sealed")
@@ -195,84 +188,29 @@ func (i *Images) attemptLayer(ctx context.Context, from oci.Blobs, l oci.Layer) 
 	return dir.Sync()
 }
 
-// receiveLayer unpacks a layer into root's folder tree while it arrives, and holds
-// it to both of its digests.
-func (i *Images) receiveLayer(ctx context.Context, from oci.Blobs, l oci.Layer, root *os.Root) (st oci.Stats, err error) {
-	if err := root.Mkdir(treeName, 0o755); err != nil {
-		return st, err
-	}
-	if err := root.Chmod(treeName, 0o755); err != nil { // whatever the umask
-		return st, err
-	}
-	tree, err := root.OpenRoot(treeName)
+// sealLayer lists what was unpacked, writes the record, and then all of the transfer
+// to the disk.
+func sealLayer(ctx context.Context, staging string, root *os.Root, rec layerRecord) error {
+	list, err := manifest.Scan(ctx, filepath.Join(staging, treeName), nil)
 	if err != nil {
-		return st, err
+		return err
 	}
-	defer tree.Close()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stalled := time.AfterFunc(i.stall, func() { cancel(i.silence(0)) })
-	body, err := oci.OpenLayer(ctx, from, l)
-	stalled.Stop()
+	if rec.Tree, err = writeList(root, list); err != nil {
+		return err
+	}
+	b, err := json.Marshal(rec)
 	if err != nil {
-		return st, cmpCause(ctx, fromRegistry(err))
+		return err
 	}
-	defer body.Close()
-	f := &flow{ctx: ctx, left: i.cfg.Container.Download, tooLong: i.tooLong, total: &i.bytes, sum: sha256.New()}
-	f.r = &watched{r: body, f: f, i: i, cancel: cancel}
-	st, err = i.unpackLayer(f, l, tree)
-	if f.err != nil { // whatever it broke says less
-		err = f.err
-		if !errors.Is(err, oci.ErrDigest) && !errors.Is(err, context.Canceled) {
-			err = reached(err)
-		}
+	if err := root.WriteFile(layerRecordName, append(b, '\n'), 0o600); err != nil {
+		return err
 	}
-	return st, err
-}
-
-// cmpCause is what ended the context, if something has, else err.
-func cmpCause(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	return err
-}
-
-func (i *Images) silence(after int64) error {
-	return &unreachableError{fmt.Errorf("no data for %v: the registry has stalled after %s", i.stall, size(after))}
-}
-
-// A watched reader notices when nothing comes. Its clock runs only while it reads.
-type watched struct {
-	r      io.Reader
-	f      *flow
-	i      *Images
-	cancel context.CancelCauseFunc
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	stalled := time.AfterFunc(w.i.stall, func() { w.cancel(w.i.silence(w.f.got)) })
-	n, err := w.r.Read(p)
-	stalled.Stop()
-	if err != nil && err != io.EOF {
-		err = cmpCause(w.f.ctx, err)
-	}
-	return n, err
-}
-
-func (i *Images) unpackLayer(r io.Reader, l oci.Layer, tree *os.Root) (oci.Stats, error) {
-	content, _, err := Decompress(r)
+	top, err := root.Open(".")
 	if err != nil {
-		return oci.Stats{}, err
+		return err
 	}
-	defer content.Close()
-	lim := i.cfg.Container
-	st, err := oci.Unpack(oci.Verify(content, l.DiffID, -1), tree, oci.Limits{Bytes: lim.Bytes, Entries: lim.Entries, Path: lim.Path, Depth: lim.Depth})
-	if err != nil {
-		return st, err
-	}
-	_, err = io.Copy(io.Discard, r) // whose end is where its digest is compared
-	return st, err
+	defer top.Close()
+	return syncTree(top)
 }
 
 // sweepLayers finishes what interrupted transfers and removals have left.
