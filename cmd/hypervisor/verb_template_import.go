@@ -46,7 +46,8 @@ func importTemplate(ctx context.Context, cfg importConfig) (imported, error) {
 		AdoptOptions: rootfs.AdoptOptions{ResolvConf: cfg.resolvConf},
 		Wrote:        func(n int) { cfg.report(debian.Progress{Phase: phaseWrite, Bytes: wrote.Add(int64(n))}) },
 		Read: func(n int) {
-			cfg.report(debian.Progress{Phase: phaseHash, Bytes: read.Add(int64(n)), Of: wrote.Load()})
+			done := read.Add(int64(n)) // a file with two names is written once and read twice
+			cfg.report(debian.Progress{Phase: phaseHash, Bytes: done, Of: max(done, wrote.Load())})
 		},
 	})
 	return imported{templateOf(done.Template), done.Skipped}, err
