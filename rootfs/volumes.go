@@ -242,6 +242,13 @@ func (v *Volumes) create(name string, size int64) (_ Volume, err error) {
 	if err := v.room(name, size); err != nil {
 		return Volume{}, err
 	}
+	// Not left to the kernel, which would first give it all that there is.
+	switch s, err := spaceOf(v.fd); {
+	case err != nil:
+		return Volume{}, err
+	case s.Free < size:
+		return Volume{}, fmt.Errorf("volume %s: %d bytes are free: %w", name, s.Free, syscall.ENOSPC)
+	}
 	vol := Volume{Name: name, Created: time.Now().UTC(), Size: size}
 	tmp := newPrefix + name
 	v.busy[tmp] = true
