@@ -208,6 +208,15 @@ func (b *builder) mountLayer(s MountLayer) error {
 	return attach(int(mnt.Fd()), at)
 }
 
+// takeLayer is what holds the layer's file system, once.
+func (s *Sandbox) takeLayer() *os.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	layer := s.layer
+	s.layer = nil
+	return layer
+}
+
 // release lets go of a mount without waiting for the kernel.
 func (l *layers) release(mnt *os.File) {
 	if mnt == nil {

@@ -137,15 +137,6 @@ func (s *Sandbox) Usage() (Usage, error) {
 	return u, err
 }
 
-// takeLayer is what holds the layer's file system, once.
-func (s *Sandbox) takeLayer() *os.File {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	layer := s.layer
-	s.layer = nil
-	return layer
-}
-
 // Destroy ends the sandbox if it still runs, waits, and removes its cgroup, the
 // last trace of it on the host. It may be called again when it failed.
 func (s *Sandbox) Destroy() error {
