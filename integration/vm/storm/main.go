@@ -47,10 +47,8 @@ func storm(dir string) error {
 	for range 2 {
 		// Ends with the machine, which loses its power.
 		go func() {
-			if err := h.clients(procs); err != nil {
-				fmt.Println("storm:", err)
-				os.Exit(1)
-			}
+			fmt.Println("storm:", h.clients(procs))
+			os.Exit(1)
 		}()
 	}
 	return h.clients(procs)
@@ -97,7 +95,7 @@ func (k *known) take() (job.Seen, bool) {
 // processor a moment at the next start.
 const most = 8
 
-// clients makes, stops and removes procs until something goes wrong.
+// clients makes, stops and removes procs until something goes wrong, and returns that.
 func (h *hypervisor) clients(procs *known) error {
 	for {
 		s, err := h.make()

@@ -21,7 +21,6 @@ import (
 type mirror struct {
 	content []byte
 	asked   []string // the Range of each request
-	sent    atomic.Int64
 }
 
 func (m *mirror) serve(t *testing.T, answer func(n int, w http.ResponseWriter, r *http.Request)) archive.File {

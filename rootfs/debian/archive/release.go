@@ -73,11 +73,11 @@ func parseRelease(b []byte, ring Keyring, fresh Freshness) (*Release, error) {
 	}
 	rel.apart = slices.Contains(rel.Architectures, "all") && p.Get("No-Support-for-Architecture-all") != "Packages"
 	if rel.Date, err = parseDate(p.Get("Date")); err != nil {
-		return nil, fmt.Errorf("Date: %w", err)
+		return nil, fmt.Errorf("field Date: %w", err)
 	}
 	if until := p.Get("Valid-Until"); until != "" {
 		if rel.ValidUntil, err = parseDate(until); err != nil {
-			return nil, fmt.Errorf("Valid-Until: %w", err)
+			return nil, fmt.Errorf("field Valid-Until: %w", err)
 		}
 	}
 	if rel.files, err = parseFiles(p.Lines("SHA256")); err != nil {
