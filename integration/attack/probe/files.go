@@ -44,18 +44,6 @@ func mapShared(path string) error {
 	return unix.Munmap(m)
 }
 
-// read tells what files hold, and whether their inode is that of another path.
-func read(r *attacks.Report, args []string) {
-	for _, path := range args {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			r.Fact(path, attacks.Outcome(err))
-			continue
-		}
-		r.Fact(path, strings.TrimSpace(string(b[:min(len(b), 200)])))
-	}
-}
-
 // litter leaves behind what a careless remover would follow, hang on or fail at.
 func litter(r *attacks.Report, args []string) {
 	dir, canary := args[0], args[1]

@@ -21,7 +21,6 @@ var own = map[string]attacks.Func{
 	"network":     network,
 	"open-files":  openFiles,
 	"quota":       quota,
-	"read":        read,
 	"scheduling":  scheduling,
 	"watch":       watch,
 	"zombies":     zombies,

@@ -31,6 +31,7 @@ func All() map[string]Func {
 		"overwrite":   overwrite,
 		"private-ipc": privateIPC,
 		"privileges":  privileges,
+		"read":        read,
 		"remounts":    remounts,
 		"setuid":      setuid,
 		"sleep":       sleep,
