@@ -200,35 +200,6 @@ func isInitOf(p proc.Proc) bool {
 	return err == nil && strings.Contains(string(b), "/"+p.ID+"\n")
 }
 
-// killInit kills a proc's sandbox-init, and killApp its program. They tell whether
-// there was one: the handle is of the process that was looked at, whatever has its
-// number by now.
-func killInit(t *testing.T, p proc.Proc) bool {
-	t.Helper()
-	return killOf(t, p, p.PID)
-}
-
-func killApp(t *testing.T, p proc.Proc) bool {
-	t.Helper()
-	var child int
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.PID, p.PID))
-	if _, scanErr := fmt.Sscan(string(b), &child); err != nil || scanErr != nil {
-		return false
-	}
-	return killOf(t, p, child)
-}
-
-func killOf(t *testing.T, p proc.Proc, pid int) bool {
-	t.Helper()
-	process, err := os.FindProcess(pid)
-	if err != nil {
-		return false
-	}
-	defer process.Release()
-	p.PID = pid
-	return isInitOf(p) && process.Kill() == nil
-}
-
 // readLog checks the whole log of a proc: each start of it, in order, with all that
 // it wrote.
 func (s *soak) readLog(m *model) {

@@ -150,62 +150,6 @@ func (s *soak) step() {
 	s.check()
 }
 
-// accident happens while the clients are at it, or not. It tells whether the
-// daemon is to be started again.
-func (s *soak) accident() (restart bool) {
-	s.t.Helper()
-	n, wait := s.r.IntN(100), time.Duration(s.r.IntN(80))*time.Millisecond
-	var victim *model
-	if running := s.those(func(m *model) bool { return m.last.State == proc.Running }); len(running) > 0 {
-		victim = running[s.r.IntN(len(running))]
-	}
-	if n >= 45 {
-		return false
-	}
-	<-time.After(wait) // not for anything: it is when the accident happens
-	switch {
-	case n < 20:
-		s.crash("kill daemon", nil, nil)
-	case n < 24:
-		s.crash("kill daemon and sandbox-init", victim, killInit)
-	case n < 28:
-		s.crash("kill daemon and app", victim, killApp)
-	case n < 31:
-		s.crash("kill daemon", nil, nil)
-		s.launch()
-		<-time.After(wait)
-		s.crash("kill daemon while it starts", nil, nil)
-	case n < 33:
-		s.did["stop daemon"]++
-		s.daemon.stop()
-	case n < 38:
-		s.hit("kill sandbox-init", victim, killInit)
-		return false
-	default:
-		s.hit("kill app", victim, killApp)
-		return false
-	}
-	return true
-}
-
-// crash kills the daemon and, while it is away, a proc of its.
-func (s *soak) crash(what string, victim *model, kill func(*testing.T, proc.Proc) bool) {
-	s.t.Helper()
-	s.daemon.kill()
-	s.did[what]++
-	if victim != nil && kill(s.t, victim.last) {
-		victim.killed++
-	}
-}
-
-func (s *soak) hit(what string, victim *model, kill func(*testing.T, proc.Proc) bool) {
-	s.t.Helper()
-	if victim != nil && kill(s.t, victim.last) {
-		victim.killed++
-		s.did[what]++
-	}
-}
-
 // finish removes every proc and checks that nothing of any is left, and that the
 // receiver was told of all.
 func (s *soak) finish() {
