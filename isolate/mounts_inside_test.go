@@ -158,6 +158,9 @@ func TestMountTargets(t *testing.T) {
 			},
 			"scratch": func(s *isolate.Spec) { s.Scratch = []isolate.Scratch{{Target: target}} },
 		} {
+			if name == "scratch" && target != "/app/up/x" && target != "/var/run" { // the rest is as of a volume
+				continue
+			}
 			s := spec(t, "true")
 			s.Binds = []isolate.Bind{{Source: image, Target: "/app", IDMapped: true}}
 			ask(&s)
@@ -246,7 +249,7 @@ func TestBindRace(t *testing.T) {
 	})
 	e := testbed.Engine(t)
 	outcomes := map[string]int{}
-	for range 60 {
+	for n := 0; n < 60 && (n < 16 || len(outcomes) < 2); n++ {
 		s := spec(t, "cat", "/srv/b/file")
 		s.Binds = []isolate.Bind{{Source: filepath.Join(allowed, "a", "b"), Within: allowed, Target: "/srv/b"}}
 		plan, err := isolate.NewPlan(s, e.Host())

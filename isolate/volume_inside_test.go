@@ -108,9 +108,10 @@ func TestSizedVolumeIsOnes(t *testing.T) {
 func TestSizedVolumeAfterPowerCut(t *testing.T) {
 	e := testbed.Engine(t)
 	v := isolate.Volume{Image: volumeImage(t, 16<<20), Size: 16 << 20}
+	const cuts = 5
 	const busy = `echo up; i=0; while :; do i=$((i+1)); mkdir /data/x$i; mv /data/x$i /data/y$((i%9)) || rmdir /data/y$((i%9))/* /data/y$((i%9))
 		head -c 100k /dev/zero >/data/unsynced$((i%7)); rm -f /data/unsynced$(((i+3)%7)); done 2>/dev/null`
-	for n := range 10 {
+	for n := range cuts {
 		r, err := onVolume(t, e, v, uint32(n), busy)
 		must(t, err)
 		r.line(t)
@@ -134,7 +135,7 @@ func TestSizedVolumeAfterPowerCut(t *testing.T) {
 	}
 	r, err := onVolume(t, e, v, 0, "ls -d /data/synced* | wc -l; rm -r /data/* && echo sound")
 	must(t, err)
-	if got, _ := r.finish(t); got != "10\nsound\n" {
+	if got, _ := r.finish(t); got != fmt.Sprintf("%d\nsound\n", cuts) {
 		t.Errorf("got %q", got)
 	}
 	must(t, r.Destroy())
