@@ -85,10 +85,8 @@ var faults = map[string][]fault{
 	"rlimits": {{spoil: func(p *isolate.Plan) { changeLimit(p, "nofile", 77) }, sees: "hard nofile"}},
 	"memory":  {{spoil: func(p *isolate.Plan) { p.Cgroup.Memory, p.Cgroup.MemorySwap = 1<<30, 1<<30 }, sees: "it took 64 MiB"}},
 	"volume": {{spoil: func(p *isolate.Plan) {
-		changeStep(p, func(s isolate.MountVolume) isolate.Step {
-			return isolate.Mount{Type: "tmpfs", Target: s.Target, Flags: isolate.NoSuid | isolate.NoDev}
-		})
-	}, sees: "the next one reads that", missing: func(f facts) bool { return f.NoDiskLimit != "" }}},
+		changeStep(p, func(s isolate.MountVolume) isolate.Step { s.Flags |= isolate.ReadOnly; return s })
+	}, sees: "the first one writes to it", missing: func(f facts) bool { return f.NoDiskLimit != "" }}},
 	"pids":      {{spoil: func(p *isolate.Plan) { p.Cgroup.Pids = 1000; changeLimit(p, "nproc", 1000) }, sees: "it made \"200\" processes"}},
 	"disk":      {{bare: testbed.AsUser(), sees: "write in /var/tmp: it works"}},
 	"cpu":       {{spoil: func(p *isolate.Plan) { p.Cgroup.CPUQuota = 0 }, sees: "never waited"}},
