@@ -37,6 +37,7 @@ type deniedCall struct {
 	nr          uint32
 	arg         int
 	mask, value uint32
+	errno       unix.Errno // none: see deny
 }
 
 const oomStep = "be told of a lack of memory"
@@ -44,18 +45,20 @@ const oomStep = "be told of a lack of memory"
 const landlockStep = "sandbox-init: enter landlock domain"
 
 var initFaults = []initFault{
-	{step: "unshare mount uts ipc", call: deniedCall{unix.SYS_UNSHARE, 0, unix.CLONE_NEWUTS, unix.CLONE_NEWUTS}},
-	{step: "make mounts private", call: deniedCall{unix.SYS_MOUNT, 3, unix.MS_PRIVATE, unix.MS_PRIVATE}},
+	{step: "unshare mount uts ipc", call: deniedCall{nr: unix.SYS_UNSHARE, arg: 0, mask: unix.CLONE_NEWUTS, value: unix.CLONE_NEWUTS}},
+	{step: "make mounts private", call: deniedCall{nr: unix.SYS_MOUNT, arg: 3, mask: unix.MS_PRIVATE, value: unix.MS_PRIVATE}},
+	{step: "make mounts private", call: deniedCall{nr: unix.SYS_MOUNT, arg: 3, mask: unix.MS_PRIVATE, value: unix.MS_PRIVATE, errno: unix.ENOMEM}},
+	{step: "start sandbox-init", call: deniedCall{nr: unix.SYS_SETSID, errno: unix.EAGAIN}},
 	{step: "sethostname", call: deniedCall{nr: unix.SYS_SETHOSTNAME}},
-	{step: "unshare net", call: deniedCall{unix.SYS_UNSHARE, 0, unix.CLONE_NEWNET, unix.CLONE_NEWNET}},
+	{step: "unshare net", call: deniedCall{nr: unix.SYS_UNSHARE, arg: 0, mask: unix.CLONE_NEWNET, value: unix.CLONE_NEWNET}},
 	{step: "enter network namespace", call: deniedCall{nr: unix.SYS_SETNS}},
-	{step: "bring loopback up", call: deniedCall{unix.SYS_IOCTL, 1, ^uint32(0), unix.SIOCSIFFLAGS}},
+	{step: "bring loopback up", call: deniedCall{nr: unix.SYS_IOCTL, arg: 1, mask: ^uint32(0), value: unix.SIOCSIFFLAGS}},
 	{step: "make user namespace", call: deniedCall{nr: unix.SYS_CLONE3}},
 	{step: "start sandbox-init", call: deniedCall{nr: unix.SYS_SETSID}},
 	{step: oomStep, call: deniedCall{nr: unix.SYS_EVENTFD2}},
-	{step: "sandbox-init: become undumpable", call: deniedCall{unix.SYS_PRCTL, 0, ^uint32(0), unix.PR_SET_DUMPABLE}},
-	{step: "sandbox-init: unshare cgroup namespace", call: deniedCall{unix.SYS_UNSHARE, 0, unix.CLONE_NEWCGROUP, unix.CLONE_NEWCGROUP}},
-	{step: "sandbox-init: enter root", call: deniedCall{unix.SYS_OPEN_TREE, 2, unix.AT_RECURSIVE, unix.AT_RECURSIVE}},
+	{step: "sandbox-init: become undumpable", call: deniedCall{nr: unix.SYS_PRCTL, arg: 0, mask: ^uint32(0), value: unix.PR_SET_DUMPABLE}},
+	{step: "sandbox-init: unshare cgroup namespace", call: deniedCall{nr: unix.SYS_UNSHARE, arg: 0, mask: unix.CLONE_NEWCGROUP, value: unix.CLONE_NEWCGROUP}},
+	{step: "sandbox-init: enter root", call: deniedCall{nr: unix.SYS_OPEN_TREE, arg: 2, mask: unix.AT_RECURSIVE, value: unix.AT_RECURSIVE}},
 	// No new procfs where a part of the old one is hidden.
 	{step: "sandbox-init: mount proc", shell: "mount -t tmpfs none /proc/bus"},
 	{step: "sandbox-init: limit namespaces", spoil: func(p *isolate.Plan) { p.UserLimits = []string{"max_user_namespaces=many"} }},
@@ -70,11 +73,11 @@ var initFaults = []initFault{
 	{step: "sandbox-init: open /dev/null", spoil: func(p *isolate.Plan) { p.Cgroup.Devices = nil }},
 	{step: "sandbox-init: set limits", spoil: func(p *isolate.Plan) { p.Rlimits = []isolate.Rlimit{{Resource: 99}} }},
 	{step: "sandbox-init: join session keyring", call: deniedCall{nr: unix.SYS_KEYCTL}},
-	{step: "sandbox-init: close descriptors", call: deniedCall{unix.SYS_CLOSE_RANGE, 0, ^uint32(0), 3}},
+	{step: "sandbox-init: close descriptors", call: deniedCall{nr: unix.SYS_CLOSE_RANGE, arg: 0, mask: ^uint32(0), value: 3}},
 	{step: "sandbox-init: drop capabilities", call: deniedCall{nr: unix.SYS_CAPSET}},
-	{step: "sandbox-init: set no_new_privs", call: deniedCall{unix.SYS_PRCTL, 0, ^uint32(0), unix.PR_SET_NO_NEW_PRIVS}},
+	{step: "sandbox-init: set no_new_privs", call: deniedCall{nr: unix.SYS_PRCTL, arg: 0, mask: ^uint32(0), value: unix.PR_SET_NO_NEW_PRIVS}},
 	{step: landlockStep, call: deniedCall{nr: unix.SYS_LANDLOCK_RESTRICT_SELF}},
-	{step: "sandbox-init: install seccomp filter", call: deniedCall{unix.SYS_SECCOMP, 0, ^uint32(0), unix.SECCOMP_SET_MODE_FILTER}},
+	{step: "sandbox-init: install seccomp filter", call: deniedCall{nr: unix.SYS_SECCOMP, arg: 0, mask: ^uint32(0), value: unix.SECCOMP_SET_MODE_FILTER}},
 	{step: "exec", spoil: func(p *isolate.Plan) { p.Dir = "/no/such/folder" }},
 }
 
@@ -105,7 +108,7 @@ func TestEveryStepOfALaunchFails(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
-			if !strings.Contains(string(out), f.step) {
+			if !strings.Contains(string(out), f.step) || f.call.errno != 0 && !strings.Contains(string(out), f.call.errno.Error()) {
 				t.Errorf("got %s", out)
 			}
 		})
@@ -174,6 +177,9 @@ func (c deniedCall) deny() error {
 		return nil
 	}
 	refusal := uint32(unix.EPERM)
+	if c.errno != 0 {
+		refusal = uint32(c.errno)
+	}
 	if c.nr == unix.SYS_CLONE3 {
 		refusal = uint32(unix.ENOSYS)
 	}

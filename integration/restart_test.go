@@ -268,7 +268,7 @@ func TestBrokenRecords(t *testing.T) {
 	d := serve(t)
 	good := d.run(proc.Request{Command: proc.Shell("echo good")})
 	var bad []string
-	for range 4 {
+	for range 6 {
 		bad = append(bad, d.run(proc.Request{Command: proc.Shell("echo bad")}).ID)
 	}
 	d.stop()
@@ -279,6 +279,11 @@ func TestBrokenRecords(t *testing.T) {
 	must(t, os.Truncate(record(1), 0))
 	must(t, os.WriteFile(record(2), []byte(strings.Replace(string(whole), `"version":2`, `"version":99`, 1)), 0o600))
 	must(t, os.Remove(record(3)))
+	must(t, os.Remove(record(4)))
+	must(t, os.Mkdir(record(4), 0o700))
+	flipped, err := os.ReadFile(record(5))
+	must(t, err)
+	must(t, os.WriteFile(record(5), []byte(strings.Replace(string(flipped), `"state":"d`, `"state":"e`, 1)), 0o600))
 	must(t, os.WriteFile(filepath.Join(d.stateDir, "procs", "stray"), []byte("a file"), 0o600))
 
 	d.errorsExpected = true
@@ -287,8 +292,8 @@ func TestBrokenRecords(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	aside, err := os.ReadDir(filepath.Join(d.stateDir, "set-aside"))
-	if err != nil || len(aside) != 5 {
-		t.Errorf("set aside: got %v, %v, want 5", aside, err)
+	if err != nil || len(aside) != 7 {
+		t.Errorf("set aside: got %v, %v, want 7", aside, err)
 	}
 	for _, id := range bad {
 		if !strings.Contains(d.log(), id) {
