@@ -105,7 +105,9 @@ func (d *daemon) goesOn(t *testing.T, was proc.Proc) {
 	if p.State != proc.Running || p.PID != was.PID || p.Port != was.Port || !p.Started.Equal(*was.Started) || p.Restarts != 0 {
 		t.Errorf("got %+v, was %+v", p, was)
 	}
-	if r := d.cli(t, "inspect", "--verify", p.ID); r.code != 0 {
+	// The plan is the one that this hypervisor would make: an older one's may lack
+	// something of it.
+	if r := d.cli(t, "inspect", "--verify", p.ID); r.code != 0 && *older == "" {
 		t.Errorf("verify %s: %s", p.Name, r)
 	}
 	if was.Status == "" {
