@@ -57,10 +57,10 @@ func steps(t *testing.T) []string {
 		}
 		return err
 	}))
-	// On other ways: a folder that is taken over, and a version that is removed.
-	points = slices.DeleteFunc(points, func(p string) bool {
-		return p == "template.adopted" || p == "template.gone" || p == "template.unpointed"
-	})
+	// On other ways: a template that is imported, a folder that is taken over, and a
+	// version that is removed.
+	others := []string{"template.filled", "template.adopted", "template.gone", "template.unpointed"}
+	points = slices.DeleteFunc(points, func(p string) bool { return slices.Contains(others, p) })
 	if slices.Sort(points); len(points) < 12 {
 		t.Fatalf("only %d failpoints found: %q", len(points), points)
 	}
