@@ -86,13 +86,14 @@ func TestSizedVolumeIsOnes(t *testing.T) {
 	first, err := onVolume(t, e, v, 0, "echo up; head -c 4M /dev/urandom >/data/f; sha256sum </data/f >/data/sum; echo written; exec sleep 1000")
 	must(t, err)
 	first.line(t)
-	if u, err := first.Usage(); err != nil || len(u.Volumes) != 1 || u.Volumes[0].Target != "/data" || u.Volumes[0].DiskLimit != 8<<20 || u.Volumes[0].InodesLimit != 512 || u.Volumes[0].Inodes < 11 {
-		t.Errorf("usage: %+v %v", u.Volumes, err)
-	}
 	if _, err := onVolume(t, e, v, 1, "true"); err == nil || !strings.Contains(err.Error(), "another sandbox has it") {
 		t.Errorf("a second sandbox: %v", err)
 	}
 	first.line(t)
+	if u, err := first.Usage(); err != nil || len(u.Volumes) != 1 || u.Volumes[0].Target != "/data" || u.Volumes[0].DiskLimit != 8<<20 ||
+		u.Volumes[0].Disk < 4<<20 || u.Volumes[0].InodesLimit != 512 || u.Volumes[0].Inodes < 12 {
+		t.Errorf("usage: %+v %v", u.Volumes, err)
+	}
 	isolate.SetLockPatience(30 * time.Second)
 	first.Kill()
 	next, err := onVolume(t, e, v, 1, "sha256sum </data/f | diff - /data/sum && echo same")
