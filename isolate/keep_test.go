@@ -141,6 +141,26 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// A sandbox of an older hypervisor may have its cgroup in hierarchies of cgroup v1
+// that sandboxes are left out of now: it goes from there, too.
+func TestAdoptedCgroupIsRemovedEverywhere(t *testing.T) {
+	const freezer = "/sys/fs/cgroup/freezer"
+	if _, err := os.Stat(freezer); os.IsNotExist(err) {
+		return // there is cgroup v2 alone, and nothing to be left in
+	}
+	k := launchKept(t, "echo up; sleep 1000")
+	k.logged("up")
+	parent := freezer + isolate.CgroupParent
+	must(t, os.MkdirAll(filepath.Join(parent, k.box.ID()), 0o755))
+	t.Cleanup(func() { _ = os.Remove(parent) })
+	must(t, os.WriteFile(filepath.Join(parent, k.box.ID(), "cgroup.procs"), fmt.Append(nil, k.box.PID()), 0))
+	k.adopt()
+	must(t, k.box.Destroy())
+	if _, err := os.Stat(filepath.Join(parent, k.box.ID())); !os.IsNotExist(err) {
+		t.Errorf("it is left in the freezer: %v", err)
+	}
+}
+
 // What ends while nobody is there is reported with its status and time.
 func TestAdoptEnded(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -146,7 +146,11 @@ func (s *Sandbox) Destroy() error {
 		s.Kill()
 		<-s.done
 	}
-	if err := s.cgroup.Destroy(); err != nil {
+	err := s.cgroup.Destroy()
+	if err == nil && !s.child { // an older hypervisor may have made it in more hierarchies
+		err = RemoveCgroup(s.id)
+	}
+	if err != nil {
 		return fmt.Errorf("remove cgroup of sandbox %s: %w", s.id, err)
 	}
 	failpoint.Hit("isolate.cgroup.removed")

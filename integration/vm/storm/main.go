@@ -202,14 +202,20 @@ func (h *hypervisor) amiss(all []job.Seen) (amiss []string, err error) {
 			return nil, err
 		}
 		for _, path := range found {
+			if madeAhead(path) {
+				continue
+			}
 			amiss = append(amiss, what+": "+path)
 		}
 	}
 	layers, err := filepath.Glob(filepath.Join(h.dir, "layers/*"))
 	for _, path := range layers {
-		if state := is[filepath.Base(path)]; state != "running" {
+		if state := is[filepath.Base(path)]; state != "running" && !madeAhead(path) {
 			amiss = append(amiss, fmt.Sprintf("the layer %s of a proc in state %q", path, state))
 		}
 	}
 	return append(amiss, h.complaints()...), err
 }
+
+// madeAhead tells whether a layer was made before anybody knows whose it will be.
+func madeAhead(path string) bool { return strings.HasPrefix(filepath.Base(path), ".ready-") }
