@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gilliam/hypervisor/integration/testbed"
 	"github.com/gilliam/hypervisor/server/proc"
 )
 
@@ -188,11 +189,17 @@ func TestDaemonIsKilledDuringBoot(t *testing.T) {
 	d := serve(t)
 	p := d.create(proc.Request{Image: images + "app.tar.gz", Command: proc.Shell("true"), Callback: r.url})
 	soon(t, arrived, "the fetch")
+	half := func() bool {
+		left, err := filepath.Glob(filepath.Join(d.stateDir, "cache/.fetch-*"))
+		must(t, err)
+		return len(left) > 0
+	}
+	testbed.Within(t, patience, "half an image", half)
 	r.next(t, 2)
 	d.kill()
 	soon(t, cancelled, "the end of the fetch")
-	if left, err := filepath.Glob(filepath.Join(d.stateDir, "cache/.fetch-*")); err != nil || len(left) == 0 {
-		t.Errorf("nothing is left before the next start: this tests nothing: %v", err)
+	if !half() {
+		t.Error("nothing is left before the next start: this tests nothing")
 	}
 	d.start()
 	soon(t, arrived, "the second fetch")

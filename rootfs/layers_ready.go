@@ -2,9 +2,9 @@ package rootfs
 
 import (
 	"crypto/rand"
-	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate"
@@ -47,6 +47,7 @@ func (l *Layers) KeepReady(limits isolate.Limits, prepare func(image string, lim
 
 func (l *Layers) keepReady(s *stock) {
 	defer close(s.done)
+	var half []string // folders that could neither be filled nor removed
 	for {
 		name, err := l.makeReady(s)
 		var retry <-chan time.Time
@@ -55,13 +56,18 @@ func (l *Layers) keepReady(s *stock) {
 			if l.Log != nil {
 				l.Log.Warn("no layer made ahead", "err", err)
 			}
+			half = append(half, name)
 			retry, made = time.After(unmadeFor), nil
 		}
+		half = slices.DeleteFunc(half, func(name string) bool { return discard(l.fd, name) == nil })
 		select {
 		case made <- name:
 		case <-retry:
 		case <-s.stop:
 			if err == nil {
+				half = append(half, name)
+			}
+			for _, name := range half {
 				l.spoil(name)
 			}
 			return
@@ -69,20 +75,18 @@ func (l *Layers) keepReady(s *stock) {
 	}
 }
 
-// makeReady makes one layer ahead, and names its folder.
+// makeReady makes one layer ahead, and names its folder, which after an error is to be
+// removed.
 func (l *Layers) makeReady(s *stock) (name string, err error) {
 	name = readyPrefix + rand.Text()
 	if err := l.root.Mkdir(name, 0o700); err != nil {
-		return "", err
+		return name, err
 	}
 	err = l.within(name, func(root *os.Root) error { return makeImage(root, s.shape) })
 	if err == nil {
 		err = s.prepare(filepath.Join(l.dir, name, imageName), s.limits)
 	}
-	if err != nil {
-		return "", errors.Join(err, discard(l.fd, name))
-	}
-	return name, nil
+	return name, err
 }
 
 // takeReady makes a layer of one that was made ahead. It tells whether there was any of
