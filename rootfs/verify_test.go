@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -39,14 +40,14 @@ func TestVerify(t *testing.T) {
 			if err := c.damage(filepath.Dir(img.Dir)); err != nil {
 				t.Fatal(err)
 			}
-			read := 0
-			changes, err := i.Verify(context.Background(), idOf(img.Digest), func(n int) { read += n })
+			var read atomic.Int64
+			changes, err := i.Verify(context.Background(), idOf(img.Digest), func(n int) { read.Add(int64(n)) })
 			if err != nil {
 				t.Fatal(err)
 			}
 			if c.want == "" {
-				if len(changes) != 0 || read != 22 {
-					t.Errorf("got %v, %d bytes read", changes, read)
+				if len(changes) != 0 || read.Load() != 22 {
+					t.Errorf("got %v, %d bytes read", changes, read.Load())
 				}
 				return
 			}
