@@ -2,7 +2,8 @@
 # `make help` lists the others.
 
 STATE    ?= /var/lib/gilliam
-TEMPLATE ?= $(STATE)/template
+# What tests run on: the current version of the default template, as it is sealed in the store.
+TEMPLATE ?= $(STATE)/templates/default/current/tree
 # Of make soak; a SEED replays the choices of an earlier one.
 SOAK     ?= 10m
 LAUNCHES ?= 10000
@@ -34,11 +35,11 @@ build: ## build bin/hypervisor, one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/hypervisor ./cmd/hypervisor
 
 run: build template ## run the daemon and a sample app, until Ctrl-C (root)
-	exec bin/hypervisor demo --state-dir $(STATE) --template $(TEMPLATE)
+	unset TEMPLATE; exec bin/hypervisor demo --state-dir $(STATE)
 
 template: $(TEMPLATE)/etc/os-release ## prepare the default template, once (root)
 $(TEMPLATE)/etc/os-release: | build
-	bin/hypervisor template build default --suite $(SUITE) --include $(PACKAGES) $(if $(MIRROR),--mirror '$(MIRROR)') --state-dir $(STATE) --template $(TEMPLATE)
+	unset TEMPLATE; bin/hypervisor template build default --suite $(SUITE) --include $(PACKAGES) $(if $(MIRROR),--mirror '$(MIRROR)') --state-dir $(STATE)
 
 test: packages vm-packages build lint template bin/prometheus bin/lxc ## every test, on real sandboxes (root)
 	go test -race -count=1 -tags $(TAGS) -timeout 20m ./...

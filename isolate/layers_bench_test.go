@@ -23,7 +23,7 @@ type way func(b *testing.B, dir, template string) error
 func BenchmarkLayer(b *testing.B) {
 	template := os.Getenv("TEMPLATE")
 	if template == "" {
-		template = "/var/lib/gilliam/template"
+		template = "/var/lib/gilliam/templates/default/current/tree"
 	}
 	for _, c := range []struct {
 		name string

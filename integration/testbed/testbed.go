@@ -54,7 +54,7 @@ func TemplateDir() string {
 	if dir := os.Getenv("TEMPLATE"); dir != "" {
 		return dir
 	}
-	return "/var/lib/gilliam/template"
+	return "/var/lib/gilliam/templates/default/current/tree"
 }
 
 func template() (rootfs.Template, error) {

@@ -45,7 +45,7 @@ func makeBoard(t *testing.T) board {
 	t.Helper()
 	kernel, err := machine.FetchKernel(t.Context(), cache(), "linux-image-amd64")
 	must(t, err)
-	template := fromEnv("TEMPLATE", "/var/lib/gilliam/template")
+	template := fromEnv("TEMPLATE", "/var/lib/gilliam/templates/default/current/tree")
 	if _, err := os.Stat(filepath.Join(template, "etc/os-release")); err != nil {
 		t.Fatalf("%v: run sudo make template", err)
 	}
