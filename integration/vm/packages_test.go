@@ -19,6 +19,8 @@ var packages = []suite{
 	{dir: "isolate/selftest", timeout: 10 * time.Minute},
 	{dir: "isolate/spawn", timeout: 5 * time.Minute},
 	{dir: "rootfs", timeout: 5 * time.Minute},
+	{dir: "rootfs/debian", timeout: 10 * time.Minute},
+	{dir: "rootfs/oci", timeout: 5 * time.Minute},
 	{dir: "integration/attack", programs: []string{"probe"}, timeout: 15 * time.Minute},
 	{dir: "integration/oracle", programs: []string{"probe"}, timeout: 15 * time.Minute, tags: "seccomp", cgo: true},
 }
