@@ -49,12 +49,16 @@ func fail(text string) int {
 func fatal(text string) { os.Exit(fail(text)) }
 
 // TemplateDir is the root file system that tests share: $TEMPLATE, or the one
-// that `make template` prepares.
+// that `make template` prepares. It is named without links: runc takes no other.
 func TemplateDir() string {
-	if dir := os.Getenv("TEMPLATE"); dir != "" {
-		return dir
+	dir := os.Getenv("TEMPLATE")
+	if dir == "" {
+		dir = "/var/lib/gilliam/templates/default/current/tree"
 	}
-	return "/var/lib/gilliam/templates/default/current/tree"
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		return real
+	}
+	return dir // whoever opens it says why
 }
 
 func template() (rootfs.Template, error) {
