@@ -15,10 +15,10 @@ type suite struct {
 
 // packages are run in this order. The machine's deadline bounds them together.
 var packages = []suite{
-	{dir: "isolate", timeout: 10 * time.Minute},
-	{dir: "isolate/selftest", timeout: 10 * time.Minute},
+	{dir: "isolate", timeout: 20 * time.Minute},
+	{dir: "isolate/selftest", timeout: 15 * time.Minute},
 	{dir: "isolate/spawn", timeout: 5 * time.Minute},
-	{dir: "rootfs", timeout: 5 * time.Minute},
+	{dir: "rootfs", timeout: 10 * time.Minute},
 	{dir: "rootfs/debian", timeout: 10 * time.Minute},
 	{dir: "rootfs/oci", timeout: 5 * time.Minute},
 	{dir: "integration/attack", programs: []string{"probe"}, timeout: 15 * time.Minute},
