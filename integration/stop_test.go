@@ -37,7 +37,7 @@ func TestStop(t *testing.T) {
 		{name: "obeys", command: obeys, state: proc.Done, to: 2 * time.Second},
 		{name: "obeys in time", command: obeys, query: "?grace=1h", state: proc.Done, to: 2 * time.Second},
 		{name: "ignores it", command: ignores, query: "?grace=1s", state: proc.Fail, code: 137, signal: "SIGKILL", reason: byRequest,
-			from: time.Second, to: 4 * time.Second},
+			from: time.Second, to: 2 * time.Second},
 		{name: "is given no time", command: ignores, query: "?grace=0s", state: proc.Fail, code: 137, signal: "SIGKILL", reason: byRequest, to: 2 * time.Second},
 		{name: "leaves one behind", command: deserts, query: "?grace=1h", state: proc.Fail, code: 3, reason: byRequest, to: 2 * time.Second},
 		{name: "hears the original's order", command: counts, state: proc.Fail, code: 137, signal: "SIGKILL", reason: byRequest,
