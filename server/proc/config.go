@@ -2,6 +2,7 @@ package proc
 
 import (
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate"
@@ -102,4 +103,59 @@ type Config struct {
 
 	// Log is where state changes are logged. Nil means nowhere.
 	Log *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.RunDir == "" {
+		c.RunDir = "/run/gilliam"
+	}
+	if c.BasePort == 0 {
+		c.BasePort = 10000
+	}
+	if c.MaxProcs == 0 {
+		c.MaxProcs = 100
+	}
+	if c.Host == "" {
+		c.Host = fqdn()
+	}
+	if c.Grace == 0 {
+		c.Grace = 8 * time.Second
+	}
+	if c.AuditEvery == 0 {
+		c.AuditEvery = time.Minute
+	}
+	if c.Restarts.First == 0 {
+		c.Restarts.First = time.Second
+	}
+	if c.Restarts.Most == 0 {
+		c.Restarts.Most = 5 * time.Minute
+	}
+	if c.Reserve == (Reserve{}) {
+		c.Reserve.Percent = 5
+	}
+	if c.LogSegment == 0 {
+		c.LogSegment = 8 << 20
+	}
+	if c.LogRate == 0 {
+		c.LogRate = 16 << 20
+	}
+	if c.KeepEnded == 0 {
+		c.KeepEnded = 1000
+	}
+	if c.Client == nil {
+		c.Client = &http.Client{
+			Timeout:       10 * time.Second,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	}
+	if c.OnPhase == nil {
+		c.OnPhase = func(string, time.Duration) {}
+	}
+	if c.OnListening == nil {
+		c.OnListening = func(time.Duration) {}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
 }

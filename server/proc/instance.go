@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -198,4 +199,24 @@ func (i *instance) clear() error {
 		err = isolate.RemoveCgroup(id)
 	}
 	return errors.Join(err, i.m.cfg.Layers.Retire(id))
+}
+
+func (m *Manager) instanceOf(r record) *instance {
+	p := r.Proc
+	log := m.log.With("proc", p.ID, "app", p.App, "name", p.Name)
+	ctx, cancel := context.WithCancel(context.Background())
+	i := &instance{
+		m:    m,
+		dir:  filepath.Join(m.procsDir(), p.ID),
+		log:  log,
+		boot: ctx, cancelBoot: cancel,
+		over: make(chan struct{}), gone: make(chan error, 1),
+		r:       r,
+		changed: make(chan struct{}),
+	}
+	if p.State.Ended() {
+		cancel()
+		close(i.over)
+	}
+	return i
 }

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/isolate/failpoint"
 	"github.com/gilliam/hypervisor/server/proc/lease"
 )
 
@@ -86,4 +88,32 @@ func portFree(port int, _ bool) bool {
 		return false
 	}
 	return unix.Bind(s, addr) == nil
+}
+
+// number takes the numbers that the record lacks. The proc's folder is there, so
+// that they are nobody else's.
+func (i *instance) number(r *record) error {
+	p := &r.Proc
+	if p.Port == 0 {
+		port, err := i.m.ports.Take(p.ID)
+		if errors.Is(err, lease.ErrExhausted) {
+			return fmt.Errorf("no port left of %d-%d: stop a proc, or start the hypervisor with a larger --max-procs",
+				i.m.cfg.BasePort, i.m.cfg.BasePort+i.m.cfg.MaxProcs-1)
+		}
+		if err != nil {
+			return err
+		}
+		failpoint.Hit("proc.port.leased")
+		p.Port = port
+		p.Config = mergeConfig(p.Config, port, i.m.host)
+	}
+	if r.IDs == nil {
+		ids, err := i.m.ids.Take(p.ID)
+		if err != nil {
+			return fmt.Errorf("no range of user ids left: %w", err)
+		}
+		failpoint.Hit("proc.ids.leased")
+		r.IDs = &ids
+	}
+	return nil
 }
