@@ -21,6 +21,15 @@ func (a *app) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
+// answer prints what a verb has made or changed: all of it as JSON, or its name.
+func (a *app) answer(asJSON bool, v any, name string) error {
+	if asJSON {
+		return a.printJSON(v)
+	}
+	fmt.Fprintln(a.stdout, name)
+	return nil
+}
+
 // printProcs prints a table of procs.
 func printProcs(out io.Writer, procs []proc.Proc, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

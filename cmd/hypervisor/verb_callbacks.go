@@ -32,40 +32,25 @@ removes it. What was delivered is not listed.`,
 }
 
 func (a *app) callbacksLsVerb() *cobra.Command {
-	var cfg clientConfig
 	var state, procName string
-	var asJSON, quiet bool
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List callbacks that were not delivered",
 		Example: `  sudo hypervisor callbacks ls
   sudo hypervisor callbacks ls --proc blog/web.1
   sudo hypervisor callbacks ls --state dead --json | jq -r '.callbacks[].last_error'`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c := newClient(cfg)
-			list, err := c.callbacks(cmd.Context(), state, procName)
-			switch {
-			case err != nil:
-				return err
-			case asJSON:
-				return a.printJSON(list)
-			case quiet:
-				for _, cb := range list.Callbacks {
-					fmt.Fprintln(a.stdout, cb.ID)
-				}
-				return nil
-			}
-			return printCallbacks(a.stdout, list.Callbacks, time.Now())
-		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&state, "state", "", "only those in `STATE`: pending or dead")
-	f.StringVar(&procName, "proc", "", "only those of `PROC`: an id, also of a proc that is gone, the beginning of one, or APP/NAME")
-	f.BoolVar(&asJSON, "json", false, "print the API's answer")
-	f.BoolVarP(&quiet, "quiet", "q", false, "print ids and nothing else")
-	cfg.flags(f)
-	return cmd
+	cmd.Flags().StringVar(&state, "state", "", "only those in `STATE`: pending or dead")
+	cmd.Flags().StringVar(&procName, "proc", "", "only those of `PROC`: an id, also of a proc that is gone, the beginning of one, or APP/NAME")
+	return listing[server.CallbackList, proc.Callback]{
+		get: func(c *client, ctx context.Context) (server.CallbackList, error) {
+			return c.callbacks(ctx, state, procName)
+		},
+		entries: func(l server.CallbackList) []proc.Callback { return l.Callbacks },
+		table:   printCallbacks,
+		name:    func(cb proc.Callback) string { return cb.ID },
+		names:   "ids",
+	}.verb(a, cmd)
 }
 
 func (a *app) callbacksRetryVerb() *cobra.Command {
@@ -83,14 +68,10 @@ arrives after those that went on without it, which its sequence number shows.`,
 			return forEach(args, func(id string) error {
 				var cb proc.Callback
 				_, err := c.call(cmd.Context(), http.MethodPost, "/v1/callbacks/"+url.PathEscape(id)+"/retry", nil, &cb)
-				switch {
-				case err != nil:
+				if err != nil {
 					return err
-				case asJSON:
-					return a.printJSON(cb)
 				}
-				fmt.Fprintln(a.stdout, cb.ID)
-				return nil
+				return a.answer(asJSON, cb, cb.ID)
 			})
 		},
 	}
@@ -100,26 +81,12 @@ arrives after those that went on without it, which its sequence number shows.`,
 }
 
 func (a *app) callbacksRmVerb() *cobra.Command {
-	var cfg clientConfig
-	cmd := &cobra.Command{
+	return a.removing("/v1/callbacks/", &cobra.Command{
 		Use:   "rm ID...",
 		Short: "Remove dead letters",
 		Example: `  sudo hypervisor callbacks rm 5f0c8f6e-3a52-4a83-9d57-6f0c34bb9e3b-4
   sudo hypervisor callbacks rm $(sudo hypervisor callbacks ls --quiet --state dead)`,
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c := newClient(cfg)
-			return forEach(args, func(id string) error {
-				if _, err := c.call(cmd.Context(), http.MethodDelete, "/v1/callbacks/"+url.PathEscape(id), nil, nil); err != nil {
-					return err
-				}
-				fmt.Fprintln(a.stdout, id)
-				return nil
-			})
-		},
-	}
-	cfg.flags(cmd.Flags())
-	return cmd
+	})
 }
 
 // callbacks lists those that were not delivered.

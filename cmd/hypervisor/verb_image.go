@@ -38,58 +38,27 @@ Where a digest is asked for, its first digits will do.`,
 }
 
 func (a *app) imageLsVerb() *cobra.Command {
-	var cfg clientConfig
-	var asJSON, quiet bool
-	cmd := &cobra.Command{
+	return listing[server.ImageList, proc.Image]{
+		get:     (*client).images,
+		entries: func(l server.ImageList) []proc.Image { return l.Images },
+		table:   printImages,
+		name:    func(img proc.Image) string { return img.ID },
+		names:   "digests",
+	}.verb(a, &cobra.Command{
 		Use:   "ls",
 		Short: "List the images, the last used first",
 		Example: `  sudo hypervisor image ls
   sudo hypervisor image ls --json | jq -r '.images[] | select(.in_use == []) | .digest'`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := newClient(cfg).images(cmd.Context())
-			switch {
-			case err != nil:
-				return err
-			case asJSON:
-				return a.printJSON(list)
-			case quiet:
-				for _, img := range list.Images {
-					fmt.Fprintln(a.stdout, img.ID)
-				}
-				return nil
-			}
-			return printImages(a.stdout, list.Images, time.Now())
-		},
-	}
-	f := cmd.Flags()
-	f.BoolVar(&asJSON, "json", false, "print the API's answer")
-	f.BoolVarP(&quiet, "quiet", "q", false, "print digests and nothing else")
-	cfg.flags(f)
-	return cmd
+	})
 }
 
 func (a *app) imageRmVerb() *cobra.Command {
-	var cfg clientConfig
-	cmd := &cobra.Command{
+	return a.removing("/v1/images/", &cobra.Command{
 		Use:   "rm DIGEST...",
 		Short: "Remove images that no proc uses",
 		Example: `  sudo hypervisor image rm 3f0c8f6e3a52
   sudo hypervisor image rm $(sudo hypervisor image ls --json | jq -r '.images[] | select(.in_use == []) | .id')`,
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c := newClient(cfg)
-			return forEach(args, func(digest string) error {
-				if _, err := c.call(cmd.Context(), http.MethodDelete, "/v1/images/"+url.PathEscape(digest), nil, nil); err != nil {
-					return err
-				}
-				fmt.Fprintln(a.stdout, digest)
-				return nil
-			})
-		},
-	}
-	cfg.flags(cmd.Flags())
-	return cmd
+	})
 }
 
 func (a *app) imageGCVerb() *cobra.Command {

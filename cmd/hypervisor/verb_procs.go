@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -17,9 +16,7 @@ import (
 )
 
 func (a *app) psVerb() *cobra.Command {
-	var cfg clientConfig
 	var appName, state string
-	var asJSON, quiet bool
 	cmd := &cobra.Command{
 		Use:   "ps",
 		Short: "List procs, oldest first",
@@ -27,30 +24,16 @@ func (a *app) psVerb() *cobra.Command {
   sudo hypervisor ps --app blog --state running
   sudo hypervisor ps --json | jq -r '.procs[].port'
   sudo hypervisor rm $(sudo hypervisor ps --quiet --state fail)`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := newClient(cfg).list(cmd.Context(), appName, state)
-			switch {
-			case err != nil:
-				return err
-			case asJSON:
-				return a.printJSON(list)
-			case quiet:
-				for _, p := range list.Procs {
-					fmt.Fprintln(a.stdout, p.ID)
-				}
-				return nil
-			}
-			return printProcs(a.stdout, list.Procs, time.Now())
-		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&appName, "app", "", "only those of the app `NAME`")
-	f.StringVar(&state, "state", "", "only those in `STATE`: init, boot, running, restarting, done or fail")
-	f.BoolVar(&asJSON, "json", false, "print the API's answer")
-	f.BoolVarP(&quiet, "quiet", "q", false, "print whole ids and nothing else")
-	cfg.flags(f)
-	return cmd
+	cmd.Flags().StringVar(&appName, "app", "", "only those of the app `NAME`")
+	cmd.Flags().StringVar(&state, "state", "", "only those in `STATE`: init, boot, running, restarting, done or fail")
+	return listing[server.ProcList, proc.Proc]{
+		get:     func(c *client, ctx context.Context) (server.ProcList, error) { return c.list(ctx, appName, state) },
+		entries: func(l server.ProcList) []proc.Proc { return l.Procs },
+		table:   printProcs,
+		name:    func(p proc.Proc) string { return p.ID },
+		names:   "whole ids",
+	}.verb(a, cmd)
 }
 
 func (c *client) list(ctx context.Context, app, state string) (list server.ProcList, err error) {
@@ -119,18 +102,6 @@ func (c *client) each(ctx context.Context, names []string, do func(id string) er
 	})
 }
 
-// forEach does something to everything that is named, and goes on after an
-// error.
-func forEach(names []string, do func(name string) error) error {
-	var errs []error
-	for _, name := range names {
-		if err := do(name); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 func (a *app) stopVerb() *cobra.Command {
 	var cfg clientConfig
 	var grace time.Duration
@@ -147,14 +118,10 @@ A proc is named by its id, the beginning of it, or APP/NAME.`,
 			c := newClient(cfg)
 			return c.each(cmd.Context(), args, func(id string) error {
 				p, err := c.stop(cmd.Context(), id, grace)
-				switch {
-				case err != nil:
+				if err != nil {
 					return err
-				case asJSON:
-					return a.printJSON(p)
 				}
-				fmt.Fprintln(a.stdout, p.ID)
-				return nil
+				return a.answer(asJSON, p, p.ID)
 			})
 		},
 	}

@@ -2,9 +2,10 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gilliam/hypervisor/server"
 )
 
 func (a *app) templateVerb() *cobra.Command {
@@ -23,28 +24,16 @@ NAME@VERSION asks for one version.`,
 }
 
 func (a *app) templateLsVerb() *cobra.Command {
-	var cfg clientConfig
-	var asJSON bool
-	cmd := &cobra.Command{
+	return listing[server.TemplateList, server.Template]{
+		get:     (*client).templates,
+		entries: func(l server.TemplateList) []server.Template { return l.Templates },
+		table:   printTemplates,
+	}.verb(a, &cobra.Command{
 		Use:   "ls",
 		Short: "List the templates that procs can be made from",
 		Example: `  sudo hypervisor template ls
   sudo hypervisor template ls --json | jq -r '.templates[].path'`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := newClient(cfg).templates(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return a.printJSON(list)
-			}
-			return printTemplates(a.stdout, list.Templates, time.Now())
-		},
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's answer")
-	cfg.flags(cmd.Flags())
-	return cmd
+	})
 }
 
 func (a *app) templateAdoptVerb() *cobra.Command {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -36,36 +37,18 @@ without is a folder on the daemon's disk, for any number of procs at once.`,
 }
 
 func (a *app) volumeLsVerb() *cobra.Command {
-	var cfg clientConfig
-	var asJSON, quiet bool
-	cmd := &cobra.Command{
+	return listing[server.VolumeList, proc.Volume]{
+		get:     (*client).volumes,
+		entries: func(l server.VolumeList) []proc.Volume { return l.Volumes },
+		table:   printVolumes,
+		name:    func(v proc.Volume) string { return v.Name },
+		names:   "names",
+	}.verb(a, &cobra.Command{
 		Use:   "ls",
 		Short: "List volumes, and how many procs have each",
 		Example: `  sudo hypervisor volume ls
   sudo hypervisor volume ls --json | jq -r '.volumes[] | select(.procs == []) | .name'`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var list server.VolumeList
-			_, err := newClient(cfg).call(cmd.Context(), http.MethodGet, "/v1/volumes", nil, &list)
-			switch {
-			case err != nil:
-				return err
-			case asJSON:
-				return a.printJSON(list)
-			case quiet:
-				for _, v := range list.Volumes {
-					fmt.Fprintln(a.stdout, v.Name)
-				}
-				return nil
-			}
-			return printVolumes(a.stdout, list.Volumes, time.Now())
-		},
-	}
-	f := cmd.Flags()
-	f.BoolVar(&asJSON, "json", false, "print the API's answer")
-	f.BoolVarP(&quiet, "quiet", "q", false, "print names and nothing else")
-	cfg.flags(f)
-	return cmd
+	})
 }
 
 func (a *app) volumeCreateVerb() *cobra.Command {
@@ -84,14 +67,10 @@ not exist gets a new one.`,
 			return forEach(args, func(name string) error {
 				var v proc.Volume
 				_, err := c.call(cmd.Context(), http.MethodPost, "/v1/volumes", server.VolumeRequest{Name: name, Size: size}, &v)
-				switch {
-				case err != nil:
+				if err != nil {
 					return err
-				case asJSON:
-					return a.printJSON(v)
 				}
-				fmt.Fprintln(a.stdout, v.Name)
-				return nil
+				return a.answer(asJSON, v, v.Name)
 			})
 		},
 	}
@@ -124,27 +103,18 @@ func (a *app) volumeShowVerb() *cobra.Command {
 }
 
 func (a *app) volumeRmVerb() *cobra.Command {
-	var cfg clientConfig
-	cmd := &cobra.Command{
+	return a.removing("/v1/volumes/", &cobra.Command{
 		Use:   "rm NAME...",
 		Short: "Remove volumes with all that is in them",
 		Long: `Remove volumes with all that is in them, for good. One that a proc has which has
 not ended stays, and the status is 1.`,
 		Example: `  sudo hypervisor volume rm blog`,
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c := newClient(cfg)
-			return forEach(args, func(name string) error {
-				if _, err := c.call(cmd.Context(), http.MethodDelete, "/v1/volumes/"+url.PathEscape(name), nil, nil); err != nil {
-					return err
-				}
-				fmt.Fprintln(a.stdout, name)
-				return nil
-			})
-		},
-	}
-	cfg.flags(cmd.Flags())
-	return cmd
+	})
+}
+
+func (c *client) volumes(ctx context.Context) (list server.VolumeList, err error) {
+	_, err = c.call(ctx, http.MethodGet, "/v1/volumes", nil, &list)
+	return list, err
 }
 
 // printVolumes prints a table of volumes.
