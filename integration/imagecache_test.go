@@ -9,8 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/gilliam/hypervisor/integration/registry"
 	"github.com/gilliam/hypervisor/server"
 	"github.com/gilliam/hypervisor/server/proc"
 )
@@ -74,33 +78,81 @@ func TestImageCacheKeepsWhatIsUsed(t *testing.T) {
 }
 
 // An image that was changed on the disk is found out, set aside under the proc that
-// runs from it, and fetched again.
+// runs from it, and fetched again at once by the URL of that proc, which the cache
+// does not know. The proc goes on, and its restart has the good one. With its server
+// gone, the answer says so.
 func TestImageVerify(t *testing.T) {
-	s := newShelf(t, saying(t, "one"))
-	d := serve(t)
-	request := proc.Request{App: "a", Name: "b", Image: s.url, Command: proc.Shell("cat hello; exec sleep 1000")}
-	p := d.create(request)
-	d.follow(p.ID).until("stdout: one")
+	image := saying(t, "one")
+	s := newShelf(t, image)
+	d := serve(t, "--restart-wait", "10ms")
+	p := d.create(proc.Request{App: "a", Name: "b", Image: s.url + "?token=s3cret", Command: proc.Shell("cat hello; exec sleep 1000"),
+		Supervision: proc.Supervision{Restart: &proc.Restart{Policy: proc.RestartAlways}}})
+	lines := d.follow(p.ID)
+	lines.until("stdout: one")
 	if r := d.cli(t, "image", "verify"); r.code != 0 || !strings.Contains(r.stdout, "as it was unpacked") {
 		t.Errorf("verify: %s", r)
 	}
-	id := strings.TrimPrefix(digest(saying(t, "one")), "sha256:")
-	must(t, os.WriteFile(filepath.Join(d.stateDir, "cache", id, "tree", "hello"), []byte("two\n"), 0o644))
-	if r := d.cli(t, "image", "verify"); r.code != 1 || !strings.Contains(r.stdout, "hello: sha256 is") {
+	p = d.until(p.ID, "running", func(p proc.Proc) bool { return p.State == proc.Running })
+	hello := filepath.Join(d.stateDir, "cache", strings.TrimPrefix(digest(image), "sha256:"), "tree", "hello")
+	spoil := func() { must(t, os.WriteFile(hello, []byte("two\n"), 0o644)) }
+	spoil()
+	if r := d.cli(t, "image", "verify"); r.code != 1 || !strings.Contains(r.stdout, "hello: sha256 is") || !strings.Contains(r.stderr, "has been fetched again") {
 		t.Errorf("verify: %s", r)
 	}
-	if got := d.get(p.ID).State; got != proc.Running {
-		t.Errorf("the proc is %s", got)
+	if b, err := os.ReadFile(hello); string(b) != "one\n" || err != nil || s.count() != 2 {
+		t.Errorf("got %q, %v, sent %d times", b, err, s.count())
+	}
+	if now := d.get(p.ID); now.State != proc.Running || now.PID != p.PID {
+		t.Errorf("the proc is %+v", now)
 	}
 	if r := d.cli(t, "inspect", "--verify", p.ID); r.code != 0 {
 		t.Errorf("inspect --verify: %s", r)
 	}
-	request.Name = "c"
-	p = d.create(request)
-	d.follow(p.ID).until("stdout: one")
-	if n := s.count(); n != 2 {
-		t.Errorf("sent %d times", n)
+	must(t, syscall.Kill(p.PID, syscall.SIGKILL))
+	lines.until("stdout: one")
+
+	s.put(saying(t, "another"))
+	spoil()
+	var v proc.ImageVerdict
+	d.want(http.StatusOK, http.MethodPost, "/v1/images/"+digest(image)+"/verify", nil, &v)
+	if v.FetchedAgain || !strings.Contains(v.NotFetched, "its digest is") || len(v.Differences) != 1 {
+		t.Errorf("got %+v", v)
 	}
+	if got := d.want(http.StatusOK, http.MethodGet, "/metrics", nil, nil).body; !strings.Contains(got, "gilliam_image_heals_total{outcome=\"failed\"} 1\n") {
+		t.Errorf("metrics: %s", got)
+	}
+	if strings.Contains(d.log(), "s3cret") || strings.Contains(v.NotFetched, "s3cret") {
+		t.Error("the URL's secret is told")
+	}
+}
+
+// The same of a layer of a container image.
+func TestContainerVerify(t *testing.T) {
+	r := registry.New(t)
+	image := layered(t, v1.Config{Cmd: []string{"/usr/bin/sh", "-c", "cat /which; exec sleep 1000"}})
+	image.Layers = append(image.Layers, registry.Tar(t, registry.Named("which", "one\n")))
+	r.Push("a:1", image)
+	d := serve(t, "--restart-wait", "10ms")
+	p := d.create(proc.Request{App: "a", Name: "b", Image: r.Ref("a:1"), Supervision: proc.Supervision{Restart: &proc.Restart{Policy: proc.RestartAlways}}})
+	lines := d.follow(p.ID)
+	lines.until("stdout: one")
+	p = d.until(p.ID, "running", func(p proc.Proc) bool { return p.State == proc.Running })
+	which, err := filepath.Glob(filepath.Join(d.stateDir, "cache/layers/*/tree/which"))
+	if err != nil || len(which) != 1 {
+		t.Fatalf("got %v, %v", which, err)
+	}
+	must(t, os.WriteFile(which[0], []byte("two\n"), 0o644))
+	if r := d.cli(t, "image", "verify"); r.code != 1 || !strings.Contains(r.stdout, "/which: sha256 is") || !strings.Contains(r.stderr, "has been fetched again") {
+		t.Errorf("verify: %s", r)
+	}
+	if b, err := os.ReadFile(which[0]); string(b) != "one\n" || err != nil {
+		t.Errorf("got %q, %v", b, err)
+	}
+	if now := d.get(p.ID); now.State != proc.Running || now.PID != p.PID {
+		t.Errorf("the proc is %+v", now)
+	}
+	must(t, syscall.Kill(p.PID, syscall.SIGKILL))
+	lines.until("stdout: one")
 }
 
 // Whatever a server does, the proc says so in time, the daemon holds on to nothing,

@@ -21,10 +21,11 @@ var (
 	imageDiskDesc = desc("gilliam_image_cache_bytes", "Bytes of the disk that images take, by whether a proc uses them.", "in_use")
 	evictedDesc   = desc("gilliam_image_evictions_total", "Images removed from the cache to make room.")
 	damagedDesc   = desc("gilliam_image_damaged_total", "Images set aside because they were not what had been unpacked.")
+	healsDesc     = desc("gilliam_image_heals_total", "Fetches of images set aside, for whoever found the damage, by outcome.", "outcome")
 	staleDesc     = desc("gilliam_image_stale_total", "Fetches answered from the cache because the image's server could not be asked.")
 )
 
-var imageDescs = []*prometheus.Desc{fetchesDesc, fetchedDesc, imagesDesc, imageDiskDesc, evictedDesc, damagedDesc, staleDesc}
+var imageDescs = []*prometheus.Desc{fetchesDesc, fetchedDesc, imagesDesc, imageDiskDesc, evictedDesc, damagedDesc, healsDesc, staleDesc}
 
 // cache tells what there is of images.
 func (c *collector) cache(ch chan<- prometheus.Metric) {
@@ -33,6 +34,7 @@ func (c *collector) cache(ch chan<- prometheus.Metric) {
 	ch <- counter(fetchedDesc, float64(n.Bytes))
 	ch <- counter(evictedDesc, float64(n.Evicted))
 	ch <- counter(damagedDesc, float64(n.Quarantined))
+	outcomes(ch, healsDesc, map[string]uint64{"fetched": n.Healed, "failed": n.Unhealed})
 	ch <- counter(staleDesc, float64(n.Stale))
 	list, err := c.images.List()
 	if err != nil {

@@ -93,7 +93,7 @@ func golden(t *testing.T, name string) *os.File {
 }
 
 func TestCollector(t *testing.T) {
-	c := newCollector(busy, fakeImages{Hits: 3, Fetched: 2, Failed: 1, Bytes: 1000, Evicted: 4, Quarantined: 5, Stale: 6}, nil)
+	c := newCollector(busy, fakeImages{Hits: 3, Fetched: 2, Failed: 1, Bytes: 1000, Evicted: 4, Quarantined: 5, Stale: 6, Healed: 7, Unhealed: 8}, nil)
 	if err := testutil.CollectAndCompare(c, golden(t, "busy.prom")); err != nil {
 		t.Error(err)
 	}

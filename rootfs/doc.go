@@ -29,8 +29,8 @@
 // on disk. Who asks for a URL gets what is there now: its server is asked whether
 // that has changed. Who names a digest gets that. What a proc holds is not removed;
 // of the rest, what was used least recently goes when the cache is full. A list of
-// what was unpacked tells whether it is still that. A layer belongs to one proc and
-// dies with it.
+// what was unpacked tells whether it is still that; what is not is set aside, and the
+// same fetched again. A layer belongs to one proc and dies with it.
 //
 // Archives, and the servers that send them, are taken for hostile: every path
 // goes through an [os.Root], only files, folders, links and nothing else are

@@ -75,6 +75,8 @@ type ImageCounts struct {
 	Evicted uint64 // images removed for others
 	// Quarantined are images that were found to be not what they were.
 	Quarantined uint64
+	Healed      uint64 // times one of them was fetched again, for whoever found that
+	Unhealed    uint64 // times it could not be
 	Stale       uint64 // hits without an answer of the server, which could not be reached
 }
 
@@ -92,7 +94,7 @@ type Images struct {
 
 	registries *oci.Client
 
-	hits, fetched, failed, bytes, stale, evicted, quarantined atomic.Uint64
+	hits, fetched, failed, bytes, stale, evicted, quarantined, healed, unhealed atomic.Uint64
 }
 
 // OpenImages opens the cache, and removes what interrupted fetches have left in
@@ -183,5 +185,6 @@ func (i *Images) allowed(path string) (dir, rest string, err error) {
 func (i *Images) Counts() ImageCounts {
 	return ImageCounts{
 		Hits: i.hits.Load(), Fetched: i.fetched.Load(), Failed: i.failed.Load(), Bytes: i.bytes.Load(), Stale: i.stale.Load(), Evicted: i.evicted.Load(), Quarantined: i.quarantined.Load(),
+		Healed: i.healed.Load(), Unhealed: i.unhealed.Load(),
 	}
 }

@@ -36,6 +36,8 @@ type refRecord struct {
 	Image   string    `json:"image"`
 	Mark    mark      `json:"mark"`
 	Fetched time.Time `json:"fetched"`
+
+	key string // of the source, where it was read
 }
 
 func (i *Images) refsDir() string { return filepath.Join(i.cfg.Dir, refsName) }
@@ -99,6 +101,7 @@ func (i *Images) refs() (map[string][]refRecord, error) {
 			continue
 		}
 		if r, ok := i.readRef(key); ok {
+			r.key = key
 			all[r.Image] = append(all[r.Image], r)
 		}
 	}

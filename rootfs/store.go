@@ -123,8 +123,13 @@ func (i *Images) takeOver(id string) error {
 	return replaceTreeFile(root, recordName, append(b, '\n'), 0o600)
 }
 
-// sweepRefs removes refs to images that are gone.
+// sweepRefs removes refs to images that are gone, but for those by which one that
+// was set aside can be fetched again.
 func (i *Images) sweepRefs() error {
+	missing, err := i.missing()
+	if err != nil {
+		return err
+	}
 	refs, err := os.OpenRoot(i.refsDir())
 	if err != nil {
 		return err
@@ -137,7 +142,7 @@ func (i *Images) sweepRefs() error {
 	for _, e := range entries {
 		if key, ok := strings.CutSuffix(e.Name(), refSuffix); ok {
 			r, ok := i.readRef(key)
-			if _, err := os.Lstat(filepath.Join(i.cfg.Dir, r.Image)); ok && err == nil {
+			if _, err := os.Lstat(filepath.Join(i.cfg.Dir, r.Image)); ok && (err == nil || slices.Contains(missing, r.Image)) {
 				continue
 			}
 		}

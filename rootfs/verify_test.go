@@ -84,7 +84,8 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// The scrub finds what has changed without being asked, and takes its time.
+// The scrub finds what has changed without being asked, fetches it again, and takes
+// its time.
 func TestScrub(t *testing.T) {
 	o := newOrigin(t, sampleImage(t))
 	r, w := io.Pipe()
@@ -107,14 +108,17 @@ func TestScrub(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	over := make(chan struct{})
 	go func() {
-		i.Scrub(ctx, 1<<20, 24*time.Millisecond)
+		i.Scrub(ctx, 1<<20, 24*time.Millisecond, func(string) []string { return nil })
 		close(over)
 	}()
 	<-verified
 	stop()
 	<-over
-	if names := cacheNames(t, i); len(names) != 1 || !strings.HasPrefix(names[0], damagedPrefix) {
+	if names := cacheNames(t, i); len(names) != 2 || !strings.HasPrefix(names[0], damagedPrefix) || names[1] != idOf(img.Digest) {
 		t.Errorf("in the cache: %v", names)
+	}
+	if fi, err := os.Stat(img.Dir + "/run"); err != nil || fi.Mode().Perm() == 0o600 {
+		t.Errorf("got %v, %v", fi, err)
 	}
 	p := pacer{ctx: context.Background(), rate: 1 << 20}
 	start := time.Now()

@@ -107,9 +107,12 @@ func (a *app) imageVerifyVerb() *cobra.Command {
 		Short: "Tell whether images are what was unpacked",
 		Long: `Read all of the images again, or of those that are named, and compare them with the
 list that was made when each was unpacked; of a container image these are its layers.
-One that differs is taken out of use: procs that run from it go on, and the next to
-ask for it gets it from its server again. Each file that differs is printed, and the
-exit status is 1 then.`,
+One that differs is taken out of use and at once fetched again, the same by its
+digest, from where the procs that use it have it from, or, if none does, from its URL,
+unless that held a query, which is not kept. Procs that run from what was damaged go on;
+a restart gives them the good one. What cannot be fetched again is tried with the daily
+scrub, and when it is next asked for. Each file that differs is printed, and what has
+become of the image, and the exit status is 1 then.`,
 		Example: `  sudo hypervisor image verify
   sudo hypervisor image verify 3f0c8f6e3a52 --json | jq -r '.differences[].path'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -152,7 +155,11 @@ func (a *app) verifyImage(ctx context.Context, c *client, digest string, asJSON 
 			fmt.Fprintf(a.stdout, "%.12s  %s\n", v.Image.ID, printable(d.String()))
 		}
 	}
-	return fmt.Errorf("image %.12s is not what was unpacked: %d files differ; it was set aside and is fetched again when it is next asked for", v.Image.ID, len(v.Differences))
+	now := "and has been fetched again"
+	if !v.FetchedAgain {
+		now = "and could not be fetched again: " + printable(v.NotFetched)
+	}
+	return fmt.Errorf("image %.12s is not what was unpacked: %d files differ; it was set aside, %s", v.Image.ID, len(v.Differences), now)
 }
 
 func (c *client) images(ctx context.Context) (list server.ImageList, err error) {

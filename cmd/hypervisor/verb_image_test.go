@@ -46,7 +46,10 @@ func (f *fakeProcs) VerifyImage(_ context.Context, digest string) (proc.ImageVer
 	img, err := f.Image(digest)
 	v := proc.ImageVerdict{Image: img, Differences: []manifest.Change{}}
 	if img.ID == freeImage.ID {
-		v.Differences = []manifest.Change{{Path: "run", What: "missing"}}
+		v.Differences, v.FetchedAgain = []manifest.Change{{Path: "run", What: "missing"}}, true
+		if f.deaf {
+			v.FetchedAgain, v.NotFetched = false, "image https://example.com/a: 404\x1b"
+		}
 	}
 	return v, err
 }
@@ -68,8 +71,8 @@ func TestImageVerbs(t *testing.T) {
 		{"gc --keep 2G", 0, []string{"0 images removed"}},
 		{"gc --keep x", 2, []string{"--keep"}},
 		{"verify aaaa", 0, []string{"aaaaaaaaaaaa  as it was unpacked, 7 entries"}},
-		{"verify", 1, []string{"as it was unpacked", "bbbbbbbbbbbb  run: missing", "1 files differ; it was set aside"}},
-		{"verify --json bbbb", 1, []string{`"what": "missing"`}},
+		{"verify", 1, []string{"as it was unpacked", "bbbbbbbbbbbb  run: missing", "1 files differ; it was set aside, and has been fetched again"}},
+		{"verify --json bbbb", 1, []string{`"what": "missing"`, `"fetched_again": true`}},
 	} {
 		code, out, errs := m.run(t.Context(), append([]string{"image"}, strings.Fields(c.args)...)...)
 		all := out + errs
@@ -81,5 +84,9 @@ func TestImageVerbs(t *testing.T) {
 				t.Errorf("%s: no %q in %s", c.args, want, all)
 			}
 		}
+	}
+	m.procs.deaf = true
+	if code, _, errs := m.run(t.Context(), "image", "verify", "bbbb"); code != 1 || !strings.Contains(errs, "could not be fetched again: image https://example.com/a: 404·") {
+		t.Errorf("exit %d: %s", code, errs)
 	}
 }

@@ -105,18 +105,18 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 		return nil, err
 	}
 	closer := func() error { return errors.Join(layers.Close(), volumes.Close(), engine.Close()) }
-	return &node{procs: procs, templates: templates{store, procs}, images: images, scrub: scrubber(cfg, images), remarks: host.Remarks(), close: closer}, nil
+	return &node{procs: procs, templates: templates{store, procs}, images: images, scrub: scrubber(cfg, images, procs), remarks: host.Remarks(), close: closer}, nil
 }
 
 // scrubTime is how often all images are read again.
 const scrubTime = 24 * time.Hour
 
 // scrubber reads images again, if that is wanted.
-func scrubber(cfg *serveConfig, images *rootfs.Images) func(context.Context) {
+func scrubber(cfg *serveConfig, images *rootfs.Images, procs *proc.Manager) func(context.Context) {
 	if cfg.imageScrub == 0 {
 		return nil
 	}
-	return func(ctx context.Context) { images.Scrub(ctx, cfg.imageScrub, scrubTime) }
+	return func(ctx context.Context) { images.Scrub(ctx, cfg.imageScrub, scrubTime, procs.ImageRefs) }
 }
 
 // logRemarks tells in one line what this host lacks, a key for each remark.

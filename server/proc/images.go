@@ -1,9 +1,12 @@
 package proc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/gilliam/hypervisor/rootfs"
 	"github.com/gilliam/hypervisor/rootfs/manifest"
@@ -24,6 +27,11 @@ type Image = rootfs.StoredImage
 type ImageVerdict struct {
 	Image       Image             `json:"image"`
 	Differences []manifest.Change `json:"differences"` // none: it is what was unpacked
+
+	// FetchedAgain is that one with differences, which was set aside, is there again
+	// as it was; NotFetched says why it is not.
+	FetchedAgain bool   `json:"fetched_again,omitempty"`
+	NotFetched   string `json:"not_fetched,omitempty"`
 }
 
 // ImagesRemoved is what was removed from the cache.
@@ -60,17 +68,46 @@ func (m *Manager) CollectImages(keep int64) (gone ImagesRemoved, err error) {
 	return gone, err
 }
 
-// VerifyImage reads all of an image, and takes it out of use when it is not what was
-// unpacked.
+// VerifyImage reads all of an image. When it is not what was unpacked, it takes it
+// out of use and fetches it again.
 func (m *Manager) VerifyImage(ctx context.Context, digest string) (v ImageVerdict, err error) {
 	if v.Image, err = m.Image(digest); err != nil {
 		return v, err
 	}
 	v.Differences, err = m.cfg.Images.Verify(ctx, v.Image.ID, nil)
-	if v.Differences == nil {
-		v.Differences = []manifest.Change{}
+	if err != nil {
+		return v, imageError(err)
 	}
-	return v, imageError(err)
+	if len(v.Differences) == 0 {
+		v.Differences = []manifest.Change{}
+		return v, nil
+	}
+	whole := digestPrefix + v.Image.ID // it has no other when its record cannot be read
+	if err := m.cfg.Images.Heal(ctx, whole, m.ImageRefs(whole)); err != nil {
+		m.log.Warn("image not fetched again", "id", v.Image.ID, "err", err)
+		v.NotFetched = err.Error()
+	}
+	v.FetchedAgain = v.NotFetched == ""
+	return v, nil
+}
+
+const digestPrefix = "sha256:"
+
+// ImageRefs are the references by which the procs that have not ended have the image
+// of that digest. They may hold secrets.
+func (m *Manager) ImageRefs(digest string) []string {
+	m.mu.Lock()
+	all := slices.Collect(maps.Values(m.procs))
+	m.mu.Unlock()
+	var refs []string
+	for _, i := range all {
+		p := i.recorded().Proc
+		if !p.State.Ended() && digest == cmp.Or(i.imageDigest(), p.ImageDigest) {
+			refs = append(refs, p.Image)
+		}
+	}
+	slices.Sort(refs)
+	return slices.Compact(refs)
 }
 
 // imageError is an error of the images as one of ours.
