@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,24 +47,5 @@ func (l listing[A, E]) verb(a *app, cmd *cobra.Command) *cobra.Command {
 		f.BoolVarP(&quiet, "quiet", "q", false, "print "+l.names+" and nothing else")
 	}
 	cfg.flags(f)
-	return cmd
-}
-
-// removing completes cmd, which removes what it is given the names of from the API's
-// path, and goes on after an error.
-func (a *app) removing(path string, cmd *cobra.Command) *cobra.Command {
-	var cfg clientConfig
-	cmd.Args = cobra.MinimumNArgs(1)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c := newClient(cfg)
-		return forEach(args, func(name string) error {
-			if _, err := c.call(cmd.Context(), http.MethodDelete, path+url.PathEscape(name), nil, nil); err != nil {
-				return err
-			}
-			fmt.Fprintln(a.stdout, name)
-			return nil
-		})
-	}
-	cfg.flags(cmd.Flags())
 	return cmd
 }
