@@ -3,15 +3,12 @@ package selftest
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/rootfs"
+	"github.com/gilliam/hypervisor/rootfs/workdir"
 )
 
 // A ground is the folder in which a selftest has its files:
@@ -22,10 +19,10 @@ import (
 //	procs/   by whoever leases ids
 //	canary   a file of the host's that no sandbox may see
 //
-// It is locked as long as its selftest runs (flock(2)).
+// It is locked as long as its selftest runs.
 type ground struct {
-	dir, root string
-	lock      *os.File
+	work      *workdir.Dir
+	dir, root string // dir is work's
 	layers    *rootfs.Layers
 	made      map[string]string // what root is like, by path; see look
 }
@@ -38,10 +35,11 @@ func newGround(parent string) (_ *ground, err error) {
 	if err := sweep(parent); err != nil {
 		return nil, err
 	}
-	g, err := claim(parent)
+	work, err := workdir.Make(parent, groundPrefix)
 	if err != nil {
 		return nil, err
 	}
+	g := &ground{work: work, dir: work.Path, root: filepath.Join(work.Path, "root")}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.remove())
@@ -59,68 +57,15 @@ func newGround(parent string) (_ *ground, err error) {
 	return g, nil
 }
 
-// claim makes a folder and locks it, before another selftest has swept it away.
-func claim(parent string) (*ground, error) {
-	for {
-		dir, err := os.MkdirTemp(parent, groundPrefix) // mode 0700
-		if err != nil {
-			return nil, err
-		}
-		lock, err := os.Open(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, errors.Join(err, os.Remove(dir))
-		}
-		var st unix.Stat_t
-		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
-		if err == nil {
-			err = unix.Fstat(int(lock.Fd()), &st)
-		}
-		if err == nil && st.Nlink > 0 {
-			return &ground{dir: dir, root: filepath.Join(dir, "root"), lock: lock}, nil
-		}
-		lock.Close()
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), os.Remove(dir))
-		}
-	}
-}
-
 // remove removes the folder. What is in it is the selftest's own: a probe writes
 // in its layer only, and that is removed by rootfs.
-func (g *ground) remove() error {
-	err := os.RemoveAll(g.dir)
-	return errors.Join(err, g.lock.Close())
-}
+func (g *ground) remove() error { return g.work.Remove() }
 
 // sweep removes what selftests have left that were killed: their folders and the
 // cgroups of their sandboxes.
 func sweep(parent string) error {
-	entries, err := os.ReadDir(parent)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), groundPrefix) {
-			continue
-		}
-		dir := filepath.Join(parent, e.Name())
-		lock, err := os.Open(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil { // else it runs
-			err = discard(dir)
-		}
-		lock.Close()
-		if err != nil {
-			return fmt.Errorf("remove what an earlier selftest has left: %w", err)
-		}
+	if err := workdir.Sweep(parent, groundPrefix, discard); err != nil {
+		return fmt.Errorf("remove what an earlier selftest has left: %w", err)
 	}
 	return nil
 }

@@ -189,7 +189,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.Remove(filepath.Dir(cgroup))
-	if err := dead.lock.Close(); err != nil { // as when it is killed
+	if err := dead.work.Abandon(); err != nil { // as when it is killed
 		t.Fatal(err)
 	}
 	if err := sweep(dir); err != nil {

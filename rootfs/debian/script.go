@@ -33,7 +33,7 @@ func (j *job) environment() []string {
 func (j *job) spec(args, env []string) (isolate.Spec, error) {
 	profile, err := scriptFilter(capabilities)
 	return isolate.Spec{
-		ID: uuid.NewString(), Owner: j.Work.dir, Hostname: "localhost", Tree: j.dir,
+		ID: uuid.NewString(), Owner: j.Work.dir.Path, Hostname: "localhost", Tree: j.dir,
 		Args: args, Env: append(j.environment(), env...), Dir: "/",
 		Capabilities: capabilities, Seccomp: profile, IDs: j.Work.ids, Network: isolate.NetworkNone,
 		Limits: isolate.Limits{Memory: scriptMemory, Pids: scriptPids},
