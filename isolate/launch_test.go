@@ -3,7 +3,6 @@
 package isolate_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,8 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -137,41 +134,6 @@ func TestExit(t *testing.T) {
 	}
 }
 
-func TestProgramErrors(t *testing.T) {
-	testbed.Leaves(t)
-	e := testbed.Engine(t)
-	for _, c := range []struct {
-		args []string
-		code int
-	}{
-		{[]string{"/no/such/program"}, 127},
-		{[]string{"no-such-program"}, 127},
-		{[]string{"/etc/passwd"}, 126},
-		{[]string{"/etc"}, 126},
-		{[]string{"/etc/passwd/x"}, 127},
-		{[]string{"/dev/fd/3"}, 126},         // a link into /proc
-		{[]string{"/dev/../dev/stdin"}, 126}, // likewise
-	} {
-		_, err := launch(t, e, spec(t, c.args...))
-		var exec *isolate.ExecError
-		if !errors.As(err, &exec) || exec.Code() != c.code {
-			t.Errorf("%q: got %v, want an ExecError of code %d", c.args, err, c.code)
-		}
-	}
-}
-
-func TestLooksAlongPath(t *testing.T) {
-	s := spec(t, "true")
-	s.Env = []string{"PATH=relative::/nowhere:/usr/bin"}
-	r, err := launch(t, testbed.Engine(t), s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, exit := r.finish(t); exit.Code != 0 {
-		t.Errorf("%+v", exit)
-	}
-}
-
 func TestSignalReachesTheGroup(t *testing.T) {
 	r, err := launch(t, testbed.Engine(t), spec(t, sh(`trap 'echo got; exit 7' TERM; echo up; while :; do sleep 1000 & wait; done`)...))
 	if err != nil {
@@ -217,92 +179,6 @@ func TestInitKilled(t *testing.T) {
 	}
 	if _, exit := r.finish(t); exit.Err == nil || exit.Signal != 9 {
 		t.Errorf("%+v", exit)
-	}
-}
-
-func TestOOM(t *testing.T) {
-	s := spec(t, sh("head -c 200m /dev/zero | tail -c 200m | wc -c")...)
-	s.Limits.Memory = 32 << 20
-	r, err := launch(t, testbed.Engine(t), s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, exit := r.finish(t)
-	if !exit.OOMKilled {
-		t.Errorf("%+v %s", exit, text)
-	}
-}
-
-// A process that takes all the memory ends its sandbox, not only itself: by the
-// kernel on cgroup v2, by sandbox-init, a moment later, on v1. Without either, the
-// others live on.
-func TestOOMEndsAll(t *testing.T) {
-	testbed.Leaves(t)
-	e := testbed.Engine(t)
-	run := func(ends bool) (*isolate.Sandbox, *os.File) {
-		s := spec(t, sh("head -c 200m /dev/zero | tail -c 200m | wc -c; echo lived on; sleep 1000")...)
-		s.Limits.Memory = 32 << 20
-		plan, err := isolate.NewPlan(s, e.Host())
-		must(t, err)
-		if plan.Cgroup.OOMGroup == plan.Cgroup.OOMEvent {
-			t.Errorf("the plan has %v and %v", plan.Cgroup.OOMGroup, plan.Cgroup.OOMEvent)
-		}
-		if !ends {
-			plan.Cgroup.OOMGroup, plan.Cgroup.OOMEvent = false, false
-		}
-		box, out, err := testbed.Launch(t, e, plan) // the control is not what is verified
-		must(t, err)
-		t.Cleanup(func() {
-			must(t, box.Destroy())
-			out.Close()
-		})
-		return box, out
-	}
-	box, _ := run(true)
-	if exit := box.Wait(); !exit.OOMKilled || exit.Code != 137 {
-		t.Errorf("%+v", exit)
-	}
-	livedOn := func() bool {
-		box, out := run(false)
-		lines := bufio.NewScanner(out)
-		for lines.Scan() {
-			if lines.Text() == "lived on" {
-				return true
-			}
-		}
-		t.Logf("control: the kernel has chosen another: %+v", box.Wait()) // it has closed its output
-		return false
-	}
-	for range 5 {
-		if livedOn() {
-			return
-		}
-	}
-	t.Error("control: nobody lived on")
-}
-
-func TestPidsLimit(t *testing.T) {
-	const forks = `
-import os, signal
-n = 0
-try:
-    while n < 100:
-        if os.fork() == 0:
-            signal.pause()
-        n += 1
-except BlockingIOError:
-    pass
-print(n)`
-	s := spec(t, "/usr/bin/python3", "-c", forks)
-	s.Limits.Pids = 20
-	r, err := launch(t, testbed.Engine(t), s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, exit := r.finish(t)
-	n, err := strconv.Atoi(strings.TrimSpace(text))
-	if err != nil || n < 5 || n >= 20 || exit.Code != 0 {
-		t.Errorf("%q children under a limit of 20, %+v", text, exit)
 	}
 }
 

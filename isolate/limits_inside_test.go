@@ -265,3 +265,28 @@ func TestIOWeight(t *testing.T) {
 	must(t, err)
 	r.line(t)
 }
+
+func TestPidsLimit(t *testing.T) {
+	const forks = `
+import os, signal
+n = 0
+try:
+    while n < 100:
+        if os.fork() == 0:
+            signal.pause()
+        n += 1
+except BlockingIOError:
+    pass
+print(n)`
+	s := spec(t, "/usr/bin/python3", "-c", forks)
+	s.Limits.Pids = 20
+	r, err := launch(t, testbed.Engine(t), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, exit := r.finish(t)
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil || n < 5 || n >= 20 || exit.Code != 0 {
+		t.Errorf("%q children under a limit of 20, %+v", text, exit)
+	}
+}
