@@ -191,9 +191,11 @@ func (c *capped) Read(p []byte) (int, error) {
 	return n, err
 }
 
+func (u *unpacker) ratio(unpacked int64) error { return u.lim.ratio(u.sent.n.Load(), unpacked) }
+
 // ratio keeps to the limit of the ratio.
-func (u *unpacker) ratio(unpacked int64) error {
-	if sent := u.sent.n.Load(); unpacked > ratioFrom && unpacked/u.lim.Ratio > sent {
+func (l UnpackLimits) ratio(sent, unpacked int64) error {
+	if unpacked > ratioFrom && unpacked/l.Ratio > sent {
 		return fmt.Errorf("a bomb: %s of it unpack to more than %s", size(sent), size(unpacked))
 	}
 	return nil

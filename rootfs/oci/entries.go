@@ -104,8 +104,7 @@ func (u *unpacker) file(h *tar.Header, name string, body io.Reader) (err error) 
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	// Without the wrapping, io.Copy would not use our buffer.
-	n, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{body}, u.buf)
-	u.Bytes += n
+	n, err := io.CopyBuffer(struct{ io.Writer }{f}, growing{body, u}, u.buf)
 	u.Disk += (n + block - 1) &^ (block - 1)
 	if err != nil {
 		return err
@@ -118,6 +117,21 @@ func (u *unpacker) file(h *tar.Header, name string, body io.Reader) (err error) 
 	}
 	t := sane(h.ModTime)
 	return dir.Chtimes(base, t, t)
+}
+
+// growing counts what is read of a file, holes included, of which the tar has nothing.
+type growing struct {
+	r io.Reader
+	u *unpacker
+}
+
+func (g growing) Read(p []byte) (int, error) {
+	n, err := g.r.Read(p)
+	g.u.Bytes += int64(n)
+	if e := g.u.lim.May(g.u.Bytes); e != nil {
+		return 0, e
+	}
+	return n, err
 }
 
 // symlink makes a symbolic link that says what the layer says: it will be followed

@@ -30,6 +30,11 @@ var accepted = strings.Join([]string{
 
 // ask asks for a thing of the repository's.
 func (r *Repository) ask(ctx context.Context, method, kind, id string) (*http.Response, error) {
+	return r.askFor(ctx, method, kind, id, "")
+}
+
+// askFor asks for a part, too; an empty one is the whole.
+func (r *Repository) askFor(ctx context.Context, method, kind, id, part string) (*http.Response, error) {
 	u := url.URL{Scheme: r.scheme, Host: r.ref.Registry, Path: "/v2/" + r.ref.Repository + "/" + kind + "/" + id}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
 	if err != nil {
@@ -38,11 +43,20 @@ func (r *Repository) ask(ctx context.Context, method, kind, id string) (*http.Re
 	if kind == "manifests" {
 		req.Header.Set("Accept", accepted)
 	}
+	wanted := http.StatusOK
+	if part != "" {
+		req.Header.Set("Range", "bytes="+part)
+		wanted = http.StatusPartialContent
+	}
 	resp, err := r.client.Do(req)
 	if err != nil {
 		return nil, explain(err)
 	}
-	if err := transport.CheckError(resp, http.StatusOK); err != nil {
+	if part != "" && resp.StatusCode == http.StatusOK {
+		resp.Body.Close()
+		return nil, errNoParts
+	}
+	if err := transport.CheckError(resp, wanted); err != nil {
 		resp.Body.Close()
 		return nil, explain(err)
 	}
@@ -96,6 +110,27 @@ func (r *Repository) Blob(ctx context.Context, digest string) (io.ReadCloser, er
 	resp, err := r.ask(ctx, http.MethodGet, "blobs", digest)
 	if err != nil {
 		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// errNoParts is a registry that answers with the whole, or with another part.
+var errNoParts = errors.New("the registry does not send the rest")
+
+// BlobFrom opens a layer's blob at an offset, where what it is in can do that.
+func BlobFrom(ctx context.Context, from Blobs, l Layer, at int64) (io.ReadCloser, error) {
+	r, ok := from.(*Repository)
+	if !ok {
+		return nil, errNoParts
+	}
+	part := fmt.Sprintf("%d-%d", at, l.Size-1)
+	resp, err := r.askFor(ctx, http.MethodGet, "blobs", l.Digest, part)
+	if err != nil {
+		return nil, err
+	}
+	if got, _, _ := strings.Cut(resp.Header.Get("Content-Range"), "/"); got != "bytes "+part {
+		resp.Body.Close()
+		return nil, errNoParts
 	}
 	return resp.Body, nil
 }

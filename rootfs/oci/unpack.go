@@ -19,6 +19,10 @@ type Limits struct {
 	Entries int   // files, folders and links, named or implied, and what is taken away; 200,000
 	Path    int   // bytes of a name; 4096
 	Depth   int   // parts of a name; 64
+
+	// May is asked, as it grows, whether the layer may be as large as that for what
+	// has come of it, as a tar and unpacked: an error ends it. Nil means yes.
+	May func(unpacked int64) error
 }
 
 func (l Limits) withDefaults() Limits {
@@ -33,6 +37,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Depth == 0 {
 		l.Depth = 64
+	}
+	if l.May == nil {
+		l.May = func(int64) error { return nil }
 	}
 	return l
 }
@@ -63,7 +70,7 @@ type Stats struct {
 // holds a part that is to be thrown away.
 func Unpack(r io.Reader, root *os.Root, lim Limits) (Stats, error) {
 	lim = lim.withDefaults()
-	in := &capped{r: r, left: lim.raw(), lim: lim}
+	in := &capped{r: r, lim: lim}
 	u := &unpacker{
 		root: root, lim: lim, dirs: map[string]*folder{".": {Mode: 0o755}}, gone: map[string]bool{},
 		buf: make([]byte, 128<<10),
@@ -81,15 +88,18 @@ func Unpack(r io.Reader, root *os.Root, lim Limits) (Stats, error) {
 
 // capped ends a stream that is longer than any layer within the limits.
 type capped struct {
-	r    io.Reader
-	left int64
-	lim  Limits
+	r   io.Reader
+	n   int64
+	lim Limits
 }
 
 func (c *capped) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
-	if c.left -= int64(n); c.left < 0 {
+	if c.n += int64(n); c.n > c.lim.raw() {
 		return 0, errTooMuch(c.lim)
+	}
+	if e := c.lim.May(c.n); e != nil {
+		return 0, e
 	}
 	return n, err
 }
