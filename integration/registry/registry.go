@@ -49,9 +49,12 @@ func New(t testing.TB) *Registry {
 	return r
 }
 
+// Host is where it is, as HOST:PORT.
+func (r *Registry) Host() string { return strings.TrimPrefix(r.server.URL, "http://") }
+
 // Ref is what an image of the registry is called.
 func (r *Registry) Ref(name string) string {
-	return "oci://" + strings.TrimPrefix(r.server.URL, "http://") + "/" + name
+	return "oci://" + r.Host() + "/" + name
 }
 
 // Before lets f answer, or not, before the registry does. Nil ends that.
@@ -87,7 +90,7 @@ type Image struct {
 // Push puts an image under a name and a tag, and returns its manifest's digest.
 func (r *Registry) Push(name string, image Image) string {
 	r.t.Helper()
-	repository, tag, _ := strings.Cut(name, ":")
+	repository, _, _ := strings.Cut(name, ":")
 	m := v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1}
 	cf := v1.ConfigFile{OS: "linux", Architecture: runtime.GOARCH, Config: image.Config}
 	for _, layer := range image.Layers {
@@ -96,12 +99,28 @@ func (r *Registry) Push(name string, image Image) string {
 		if image.Zstd {
 			kind = types.OCILayerZStd
 		}
-		m.Layers = append(m.Layers, r.blob(repository, r.compress(layer, image.Zstd), kind))
+		m.Layers = append(m.Layers, r.Blob(repository, r.compress(layer, image.Zstd), kind))
 	}
-	m.Config = r.blob(repository, r.json(cf), types.OCIConfigJSON)
+	m.Config = r.Blob(repository, r.json(cf), types.OCIConfigJSON)
+	return r.Manifest(name, m, m.MediaType)
+}
+
+// Manifest puts what is sent as a manifest under a name and a tag, and returns its
+// digest.
+func (r *Registry) Manifest(name string, m any, kind types.MediaType) string {
+	r.t.Helper()
+	repository, tag, _ := strings.Cut(name, ":")
 	content := r.json(m)
-	r.put(http.MethodPut, "/v2/"+repository+"/manifests/"+tag, string(m.MediaType), content)
+	r.put(http.MethodPut, "/v2/"+repository+"/manifests/"+tag, string(kind), content)
 	return hashOf(content).String()
+}
+
+// Blob puts content into a repository.
+func (r *Registry) Blob(repository string, content []byte, kind types.MediaType) v1.Descriptor {
+	r.t.Helper()
+	h := hashOf(content)
+	r.put(http.MethodPost, "/v2/"+repository+"/blobs/uploads/?digest="+h.String(), "application/octet-stream", content)
+	return v1.Descriptor{MediaType: kind, Digest: h, Size: int64(len(content))}
 }
 
 func (r *Registry) json(v any) []byte {
@@ -128,13 +147,6 @@ func (r *Registry) compress(b []byte, asZstd bool) []byte {
 		r.t.Fatal(err)
 	}
 	return out.Bytes()
-}
-
-func (r *Registry) blob(repository string, content []byte, kind types.MediaType) v1.Descriptor {
-	r.t.Helper()
-	h := hashOf(content)
-	r.put(http.MethodPost, "/v2/"+repository+"/blobs/uploads/?digest="+h.String(), "application/octet-stream", content)
-	return v1.Descriptor{MediaType: kind, Digest: h, Size: int64(len(content))}
 }
 
 func (r *Registry) put(method, path, kind string, content []byte) {
