@@ -15,7 +15,9 @@ import (
 	"testing"
 
 	"github.com/gilliam/hypervisor/integration/testbed"
+	"github.com/gilliam/hypervisor/rootfs"
 	"github.com/gilliam/hypervisor/rootfs/debian/archivetest"
+	"github.com/gilliam/hypervisor/rootfs/workdir"
 )
 
 // newSuite is a small Debian archive with a whole system in it and two packages.
@@ -95,6 +97,49 @@ func TestBuildCrashes(t *testing.T) {
 				t.Errorf("the next build: %v\n%s", err, out)
 			}
 		})
+	}
+}
+
+// What a killed build has left is found while a daemon runs, and removed when that is
+// asked for; what somebody works on is not.
+func TestBuildLeftovers(t *testing.T) {
+	testbed.Leaves(t)
+	binary, err := crashable()
+	must(t, err)
+	suite := newSuite(t)
+	state := filepath.Join(t.TempDir(), "state")
+	run := filepath.Join(filepath.Dir(state), "run")
+	d := serveIn(t, state, portRange(), "--run-dir", run, "--audit-interval", "1h")
+	busy, err := workdir.Make(state, ".debian-")
+	must(t, err)
+	t.Cleanup(func() { must(t, busy.Remove()) })
+	draft, err := rootfs.OpenTemplates(rootfs.TemplatesConfig{Dir: filepath.Join(state, "templates")}).Draft("busy")
+	must(t, err)
+	t.Cleanup(func() { must(t, draft.Discard()) })
+	if r := d.cli(t, "doctor"); r.code != 0 {
+		t.Errorf("while somebody builds: %s", r)
+	}
+	out, err := templateVerb(binary, state, []string{"GILLIAM_FAILPOINT=template.unpacked"}, "build", "small", "--suite", "tiny",
+		"--mirror", suite.Serve(), "--keyring", suite.Keyring, "--include", "hello")
+	if exit, ok := err.(*exec.ExitError); !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("the build never got there: %v\n%s", err, out)
+	}
+	if r := d.cli(t, "doctor"); r.code != 1 || strings.Count(r.stdout, "leak ") != 2 || !strings.Contains(r.stdout, "leak    build .debian-") ||
+		!strings.Contains(r.stdout, "leak    template .template-") || strings.Contains(r.stdout, filepath.Base(busy.Path)) {
+		t.Errorf("got %s", r)
+	}
+	if r := d.cli(t, "doctor", "--repair"); r.code != 0 || strings.Count(r.stdout, "removed ") != 2 {
+		t.Errorf("got %s", r)
+	}
+	for pattern, want := range map[string][]string{
+		state + "/.debian-*": {busy.Path}, state + "/templates/.template-*": {filepath.Dir(draft.Dir)}, run + "/ids/*": nil,
+	} {
+		if left, err := filepath.Glob(pattern); err != nil || !slices.Equal(left, want) {
+			t.Errorf("%s: got %q, %v, want %q", pattern, left, err, want)
+		}
+	}
+	if r := d.cli(t, "doctor"); r.code != 0 {
+		t.Errorf("after the repair: %s", r)
 	}
 }
 

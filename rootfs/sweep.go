@@ -3,12 +3,15 @@ package rootfs
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/rootfs/workdir"
 )
 
 // Sweep finishes or undoes what was under way when who did it was killed. Drafts
@@ -37,6 +40,37 @@ func (t *Templates) Sweep(log *slog.Logger) error {
 		err = errors.Join(err, e)
 	}
 	return err
+}
+
+// Leftovers are the names of the drafts in the store that nobody works on any more.
+func (t *Templates) Leftovers() ([]string, error) {
+	if _, err := os.Lstat(t.cfg.Dir); err != nil {
+		return nil, absent(err) // "" is not there either
+	}
+	unlock, err := t.lockStore() // nobody is between making one and locking it
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return workdir.Left(t.cfg.Dir, draftPrefix)
+}
+
+// RemoveLeftover finishes or undoes one of them, unless somebody works on it.
+func (t *Templates) RemoveLeftover(name string) error {
+	if !strings.HasPrefix(name, draftPrefix) || strings.Contains(name, "/") {
+		return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrInvalid}
+	}
+	unlock, err := t.lockStore()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	in, err := os.Open(t.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return t.sweepDraft(in, filepath.Join(t.cfg.Dir, name), slog.New(slog.DiscardHandler))
 }
 
 // sweepDrafts looks after the drafts, and what was being removed, in dir.

@@ -18,9 +18,10 @@ func (a *app) doctorVerb() *cobra.Command {
 		Use:   "doctor",
 		Short: "Find what is wrong with the node, and mend it",
 		Long: `Say what of this host makes sandboxes weaker than they could be, and list what
-bears our mark and is no proc's: sandboxes, layers, ports, ids, folders. Nothing
-is changed without --repair, which removes those; what another hypervisor made is
-never touched. The daemon does the same every minute by itself.
+bears our mark and is no proc's: sandboxes, layers, ports, ids, folders, volumes
+half made, and what builds of templates have left that were killed. Nothing is
+changed without --repair, which removes those; what another hypervisor made is never
+touched, nor what somebody works on. The daemon does the same every minute by itself.
 
 The status is 1 when there is something that --repair did not remove.`,
 		Example: `  sudo hypervisor doctor

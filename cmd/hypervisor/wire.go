@@ -96,6 +96,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	procs, err := proc.Open(proc.Config{
 		StateDir: cfg.stateDir, RunDir: cfg.runDir,
 		Templates: store, Images: images, Layers: layers, Engine: engine, Volumes: volumes, BindDirs: binds,
+		Builds: debian.Left{StateDir: cfg.stateDir, Leases: leases(cfg.runDir)},
 		Policy: cfg.policy, BasePort: cfg.basePort, MaxProcs: cfg.maxProcs, LogSink: cfg.logSink, Grace: cfg.grace, Reserve: cfg.reserve, KeepEnded: cfg.keepEnded,
 		StopOnExit: cfg.stopOnExit, Restarts: cfg.restarts, AuditEvery: cfg.audit, LogSegment: cfg.logSize, LogRate: cfg.logRate,
 		Client: callbacks, CallbackSecrets: secrets, CallbackGiveUp: cfg.callbackGiveUp, CallbackBackoff: cfg.callbackBackoff,

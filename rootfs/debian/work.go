@@ -3,7 +3,9 @@ package debian
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/isolate/failpoint"
@@ -72,6 +74,24 @@ func Sweep(stateDir string, leases Leases) error {
 		return fmt.Errorf("remove what an earlier build has left: %w", err)
 	}
 	return nil
+}
+
+// Left is what builds that were killed have left in a state folder.
+type Left struct {
+	StateDir string
+	Leases   Leases
+}
+
+// Leftovers are the names of their folders.
+func (l Left) Leftovers() ([]string, error) { return workdir.Left(l.StateDir, workPrefix) }
+
+// RemoveLeftover removes one of them with what belongs to it, unless somebody works
+// in it.
+func (l Left) RemoveLeftover(name string) error {
+	if !strings.HasPrefix(name, workPrefix) {
+		return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrInvalid}
+	}
+	return workdir.Sweep(l.StateDir, name, func(dir string) error { return discard(dir, l.Leases) })
 }
 
 func discard(dir string, leases Leases) error {

@@ -55,9 +55,24 @@ func (d *Dir) Remove() error {
 // Abandon unlocks the folder and leaves it to the next [Sweep].
 func (d *Dir) Abandon() error { return d.lock.Close() }
 
+// Left are the names of the folders in parent that begin with prefix and that nobody
+// works in any more, in order.
+func Left(parent, prefix string) (names []string, err error) {
+	err = each(parent, prefix, unix.LOCK_SH, func(path string) error {
+		names = append(names, filepath.Base(path))
+		return nil
+	})
+	return names, err
+}
+
 // Sweep calls discard, which is to remove it, with the path of each folder in parent
 // whose name begins with prefix and that nobody works in any more.
 func Sweep(parent, prefix string, discard func(path string) error) error {
+	return each(parent, prefix, unix.LOCK_EX, discard)
+}
+
+// each calls do with the path of each such folder, locked so.
+func each(parent, prefix string, how int, do func(path string) error) error {
 	entries, err := os.ReadDir(parent)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -67,7 +82,7 @@ func Sweep(parent, prefix string, discard func(path string) error) error {
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), prefix) {
-			if err := sweep(filepath.Join(parent, e.Name()), discard); err != nil {
+			if err := locked(filepath.Join(parent, e.Name()), how, do); err != nil {
 				return err
 			}
 		}
@@ -75,7 +90,7 @@ func Sweep(parent, prefix string, discard func(path string) error) error {
 	return nil
 }
 
-func sweep(path string, discard func(path string) error) error {
+func locked(path string, how int, do func(path string) error) error {
 	lock, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -84,12 +99,12 @@ func sweep(path string, discard func(path string) error) error {
 		return err
 	}
 	defer lock.Close()
-	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err = unix.Flock(int(lock.Fd()), how|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return nil
 	}
 	if err != nil {
 		return &fs.PathError{Op: "lock", Path: path, Err: err}
 	}
-	return discard(path)
+	return do(path)
 }

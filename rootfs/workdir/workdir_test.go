@@ -26,6 +26,9 @@ func TestSweep(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(parent, "other"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	if left, err := Left(parent, ".work-"); err != nil || !slices.Equal(left, []string{filepath.Base(dead.Path)}) {
+		t.Errorf("left %q, %v", left, err)
+	}
 	var swept []string
 	discard := func(path string) error {
 		swept = append(swept, path)

@@ -23,8 +23,26 @@ type Leak struct {
 
 // LeakKinds are what can be left behind: a sandbox with its cgroup and processes,
 // a writable layer, a leased port, a leased range of ids, a removed proc's folder,
-// a volume half made or half removed.
-var LeakKinds = []string{"sandbox", "layer", "port", "ids", "folder", "volume"}
+// a volume half made or half removed, a template of which nobody goes on making a
+// version, and what its build had beside it.
+var LeakKinds = []string{"sandbox", "layer", "port", "ids", "folder", "volume", "template", "build"}
+
+// Leftovers finds and removes what somebody has begun and was killed at.
+type Leftovers interface {
+	Leftovers() ([]string, error)
+
+	// RemoveLeftover leaves alone what somebody works on.
+	RemoveLeftover(name string) error
+}
+
+// leftovers are those beside procs, by the kind of what leaks.
+func (m *Manager) leftovers() map[string]Leftovers {
+	all := map[string]Leftovers{"volume": m.cfg.Volumes, "template": m.cfg.Templates}
+	if m.cfg.Builds != nil {
+		all["build"] = m.cfg.Builds
+	}
+	return all
+}
 
 // Audit compares what the records say with what is on this machine, and lists
 // what nobody has. With repair it removes that.
@@ -86,12 +104,14 @@ func (m *Manager) findLeaks() ([]Leak, error) {
 			leaks = append(leaks, Leak{Kind: "folder", Name: id})
 		}
 	}
-	volumes, err := m.cfg.Volumes.Leftovers()
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range volumes {
-		leaks = append(leaks, Leak{Kind: "volume", Name: name})
+	for kind, of := range m.leftovers() {
+		names, err := of.Leftovers()
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			leaks = append(leaks, Leak{Kind: kind, Name: name})
+		}
 	}
 	for kind, pool := range m.pools() {
 		held, err := pool.Held()
@@ -141,8 +161,9 @@ func (m *Manager) mend(l Leak) error {
 		return m.cfg.Layers.Remove(l.Name)
 	case "folder":
 		return os.RemoveAll(filepath.Join(m.procsDir(), trashPrefix+l.Name))
-	case "volume":
-		return m.cfg.Volumes.RemoveLeftover(l.Name)
+	}
+	if of, ok := m.leftovers()[l.Kind]; ok {
+		return of.RemoveLeftover(l.Name)
 	}
 	pool, ok := m.pools()[l.Kind]
 	var n int

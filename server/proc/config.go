@@ -25,6 +25,9 @@ type Config struct {
 	Layers    *rootfs.Layers
 	Engine    *isolate.Engine
 
+	// Builds are those of templates that were killed. Nil means that there are none.
+	Builds Leftovers
+
 	// Volumes and BindDirs are what mounts of procs may show.
 	Volumes  *rootfs.Volumes
 	BindDirs *rootfs.BindDirs
