@@ -36,7 +36,8 @@
 //
 //  1. tell systemd; stop listening, which removes a socket of our own; cut off log streams and waits;
 //  2. finish the other requests, for at most 10 s;
-//  3. close the procs: stop every one (SIGTERM, grace, SIGKILL) and clean up;
+//  3. close the procs: let go of them, so that they go on for the next daemon, or with
+//     --stop-on-exit stop every one (SIGTERM, grace, SIGKILL) and clean up;
 //  4. close the engine;
 //  5. give up the lock.
 //

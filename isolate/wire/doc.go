@@ -2,10 +2,12 @@
 // their control socket, a Unix stream socket pair.
 //
 // Every message is a frame: a 4-byte little-endian length of what follows, one
-// byte of [Kind], and the body. The hypervisor sends one [Setup] and then
-// [Signal]s; sandbox-init answers the Setup with [Started] or [Failed] and ends
-// with [Exited]. A hypervisor that takes over a sandbox connects to the socket
-// that sandbox-init listens on, and hears an [Adopted] first.
+// byte of [Kind], and the body. The hypervisor sends one [Setup] and then signals;
+// sandbox-init answers the Setup with the program's pid or [Failed] and ends with
+// [Exited]. Meanwhile the hypervisor may ask for further commands with [Exec], each of
+// which is answered, signalled and ended by messages with its number. A hypervisor that
+// takes over a sandbox connects to the socket that sandbox-init listens on, and hears an
+// [Adopted] first.
 //
 //	wire.Write(conn, wire.KindSetup, setup.Append(nil))
 //	kind, body, err := wire.Read(conn, wire.MaxReply)

@@ -1,11 +1,12 @@
 // Package archive gets packages of Debian from where they are published, and
 // believes nothing that a trusted key has not signed, be it directly or by hash.
 //
-//	host, err := archive.ReadHost("/")                     // what this machine's apt is told
-//	c := archive.NewClient(cacheDir, host.Proxies)
-//	rel, err := c.Release(ctx, source, suite, keys, archive.Freshness{Now: time.Now()})
-//	for index, err := range rel.Indexes("amd64", []string{"main"}) { … }
-//	text, err := c.Index(ctx, index)                       // of Packages, decompressed
+//	host, err := archive.ReadHost(os.DirFS("/"))           // what this machine's apt is told
+//	c, err := archive.NewClient(cacheDir, host.Proxies, host.Logins)
+//	defer c.Close()
+//	rel, err := c.Release(ctx, mirror, suite, keys, archive.Freshness{Now: time.Now()})
+//	indexes, err := rel.Indexes("amd64", []string{"main"})
+//	text, err := c.Index(ctx, indexes[0], progress)        // of Packages, decompressed
 //	file, err := c.Fetch(ctx, archive.File{URL: …, Size: …, SHA256: …}, progress)
 //
 // An InRelease file is verified with OpenPGP (RFC 9580); it names the hashes of
