@@ -84,6 +84,8 @@ func (b *builder) do(step Step) error {
 		return b.extend(s)
 	case MountVolume:
 		return b.mountVolume(s)
+	case MountFileSystem:
+		return b.mountFileSystem(s)
 	case Mask:
 		return b.mask(s.Path)
 	case Protect:

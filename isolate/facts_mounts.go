@@ -27,6 +27,8 @@ func (p Plan) mountFacts() Facts {
 		case MountVolume:
 			kinds[s.Target], flags[s.Target] = mountKind("ext4", true), s.Flags
 			f["disk "+s.Target] = diskFact(s.Bytes, s.Inodes)
+		case MountFileSystem:
+			kinds[s.Target], flags[s.Target] = mountKind(s.Type, s.IDMapped), s.Flags
 		case Extend:
 			kinds[s.Path], flags[s.Path] = "overlay", s.Flags
 		case Protect:
@@ -73,6 +75,8 @@ func (p Plan) mountOptions() map[string][]string {
 		case MountRoot:
 			options["/"] = s.Options
 		case MountVolume:
+			options[s.Target] = s.Options
+		case MountFileSystem:
 			options[s.Target] = s.Options
 		case Extend:
 			options[s.Path] = s.Options

@@ -21,7 +21,7 @@ import (
 func TestEveryStepFails(t *testing.T) {
 	testbed.Leaves(t)
 	e := testbed.Engine(t)
-	image := volumeImage(t, 8<<20)
+	image, packed := volumeImage(t, 8<<20), testbed.Image(t, "squashfs")
 	sound := func() isolate.Plan {
 		s := limited(t, isolate.Limits{Disk: 16 << 20}, "true") // a layer that nobody has used
 		s.Binds = []isolate.Bind{
@@ -30,6 +30,7 @@ func TestEveryStepFails(t *testing.T) {
 			{Source: "/etc/apt/apt.conf.d", Target: "/srv/a/b", Within: "/etc"},
 		}
 		s.Volumes = []isolate.Volume{{Image: image, Target: "/srv/v", Size: 8 << 20}}
+		s.FileSystems = []isolate.FileSystem{{Type: "squashfs", Image: packed, Target: "/srv/f"}}
 		plan, err := isolate.NewPlan(s, e.Host())
 		must(t, err)
 		return plan
@@ -100,6 +101,9 @@ func spoilt(step isolate.Step) isolate.Step {
 		return s
 	case isolate.MountVolume:
 		s.Bytes += 4096
+		return s
+	case isolate.MountFileSystem:
+		s.Image = nowhere
 		return s
 	case isolate.Extend:
 		s.Path = nowhere

@@ -82,7 +82,7 @@ func planSteps(s Spec, h Host) []Step {
 	for _, path := range slices.Concat(maskedSys, h.Thermal) {
 		steps = append(steps, Mask{path})
 	}
-	return append(steps, s.mountSteps()...)
+	return append(steps, s.mountSteps(h.Kernel)...)
 }
 
 // planRoot is the step that makes the root.

@@ -1,6 +1,7 @@
 package isolate
 
 import (
+	"fmt"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -41,9 +42,25 @@ func newMount(fstype string, options []string, flags MountFlags) (int, error) {
 		}
 	}
 	if err := unix.FsconfigCreate(fs); err != nil {
-		return -1, err
+		return -1, complaint(fs, err)
 	}
 	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, flags.attrs())
+}
+
+// complaint is an error of a file system that could not be made, with what the kernel
+// has to say of it: each read of the descriptor is a message, of errors with an e
+// before it (Documentation/filesystems/mount_api.rst, "Userspace interface").
+func complaint(fs int, err error) error {
+	buf := make([]byte, 1024)
+	for {
+		n, end := unix.Read(fs, buf)
+		if end != nil || n <= 0 {
+			return err
+		}
+		if said, ok := strings.CutPrefix(string(buf[:n]), "e "); ok {
+			err = fmt.Errorf("%w: %s", err, strings.TrimSpace(said))
+		}
+	}
 }
 
 // An optionError is a mount option that the kernel refused.

@@ -95,6 +95,11 @@ func (s Spec) validateMounts() error {
 			return bad("Volumes", "the target %v", err)
 		}
 	}
+	for _, f := range s.FileSystems {
+		if err := f.validate(); err != nil {
+			return err
+		}
+	}
 	memory := s.Limits.withDefaults().Memory
 	for _, t := range s.Scratch {
 		if err := CheckTarget(t.Target); err != nil {
@@ -104,7 +109,7 @@ func (s Spec) validateMounts() error {
 			return bad("Scratch", "the size must be %d bytes to the limit of memory, or 0 for half of that", int64(MinScratch))
 		}
 	}
-	points := s.mountPoints()
+	points := s.mountPoints(Version{})
 	for i, a := range points {
 		for j, b := range points {
 			if i != j && under(a.target, b.target) && (a.target == b.target || !b.sealed) {
@@ -123,8 +128,9 @@ type mountPoint struct {
 	sealed bool // nobody writes to it: others may lie in it
 }
 
-// mountPoints are in an order in which each comes after those that it lies in.
-func (s Spec) mountPoints() []mountPoint {
+// mountPoints are in an order in which each comes after those that it lies in. The
+// kernel is for their steps.
+func (s Spec) mountPoints(kernel Version) []mountPoint {
 	var points []mountPoint
 	for _, b := range s.Binds {
 		flags := NoSuid | NoDev
@@ -135,6 +141,9 @@ func (s Spec) mountPoints() []mountPoint {
 	}
 	for _, v := range s.Volumes {
 		points = append(points, mountPoint{"Volumes", v.Target, v.step(), false})
+	}
+	for _, f := range s.FileSystems {
+		points = append(points, mountPoint{"FileSystems", f.Target, f.step(kernel), true})
 	}
 	for _, t := range s.Scratch {
 		size, flags := t.Size, NoSuid|NoDev|NoExec
@@ -154,9 +163,9 @@ func (s Spec) mountPoints() []mountPoint {
 
 // mountSteps mount what the spec wants mounted. A tree that nobody may write to
 // gets a cover in which mount points can be made, as long as they are made.
-func (s Spec) mountSteps() []Step {
+func (s Spec) mountSteps(kernel Version) []Step {
 	var steps, seals []Step
-	points := s.mountPoints()
+	points := s.mountPoints(kernel)
 	for _, p := range points {
 		steps = append(steps, p.step)
 		holds := func(q mountPoint) bool { return q.target != p.target && under(q.target, p.target) }
@@ -170,5 +179,5 @@ func (s Spec) mountSteps() []Step {
 
 // mounts tells whether the spec wants something mounted at the target.
 func (s Spec) mounts(target string) bool {
-	return slices.ContainsFunc(s.mountPoints(), func(p mountPoint) bool { return p.target == target })
+	return slices.ContainsFunc(s.mountPoints(Version{}), func(p mountPoint) bool { return p.target == target })
 }

@@ -37,6 +37,10 @@ func testSpec() Spec {
 			{Source: "/srv/share/fonts", Target: "/srv/fonts", Within: "/srv/share"},
 		},
 		Volumes: []Volume{{Image: "/volumes/db/image", Target: "/var/lib/db", Size: 256 << 20}},
+		FileSystems: []FileSystem{
+			{Type: "squashfs", Image: "/cache/y/image", Target: "/srv/old"},
+			{Type: "erofs", Image: "/cache/z/image", Target: "/srv/new"},
+		},
 		Scratch: []Scratch{{Target: "/app/cache", Size: 8<<20 + 1}},
 		Args:    []string{"/bin/bash", "-l", "-c", "./run"}, Env: []string{"PORT=10000"}, Dir: "/app",
 		User: User{1000, 1000}, IDs: IDRange{0x70000000, 65536}, Network: NetworkHost,

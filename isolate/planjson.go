@@ -48,6 +48,10 @@ func stepJSON(step Step) any {
 		return object("mount_volume", map[string]any{
 			"image": s.Image, "target": s.Target, "bytes": s.Bytes, "inodes": s.Inodes, "options": s.Options, "flags": s.Flags.String(),
 		})
+	case MountFileSystem:
+		return object("mount_file_system", map[string]any{
+			"type": s.Type, "image": s.Image, "target": s.Target, "idmapped": s.IDMapped, "options": s.Options, "flags": s.Flags.String(),
+		})
 	case Extend:
 		return object("extend", map[string]any{"path": s.Path, "options": s.Options, "flags": s.Flags.String()})
 	case Mask:

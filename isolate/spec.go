@@ -47,6 +47,9 @@ type Spec struct {
 	// Volumes are file systems to have that outlive the sandbox.
 	Volumes []Volume
 
+	// FileSystems are read-only file systems, made by others, to show.
+	FileSystems []FileSystem
+
 	// Scratch are file systems in memory to have. No mount may lie in another that
 	// the sandbox may write to.
 	Scratch []Scratch

@@ -8,7 +8,7 @@ import (
 
 // A Step is one effect of the launch thread on the file system that the
 // sandbox will see: a [MountLayer], [MountRoot], [BindRoot], [Mount], [Device], [Symlink],
-// [Mkdir], [BindStep], [Extend], [MountVolume], [Mask], or [Protect]. Paths are of the sandbox unless said
+// [Mkdir], [BindStep], [Extend], [MountVolume], [MountFileSystem], [Mask], or [Protect]. Paths are of the sandbox unless said
 // otherwise.
 type Step interface {
 	fmt.Stringer
