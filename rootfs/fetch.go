@@ -62,6 +62,8 @@ func (i *Images) fetch(ctx context.Context, w Want) (Image, error) {
 			continue // it may have been the other's source that failed
 		case err != nil:
 			return Image{}, err
+		case f.img.FileSystem != nil && i.mayMount(f.img.FileSystem.Type) != nil: // any more
+			return Image{}, i.mayMount(f.img.FileSystem.Type)
 		case !i.hold(f.img, w.Holder):
 			continue // evicted at this very moment
 		}

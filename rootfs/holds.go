@@ -46,12 +46,12 @@ func (h *holds) add(id, holder string) {
 	h.of[id][holder] = true
 }
 
-// Hold makes holder a user of the image whose tree is dir, as one that was its user
-// before this hypervisor was started. It returns the image's digest; empty: dir is
-// no image's.
-func (i *Images) Hold(dir, holder string) (digest string) {
-	id := filepath.Base(filepath.Dir(dir))
-	if dir != i.treeOf(id) || !idForm.MatchString(id) {
+// Hold makes holder a user of the image whose tree or file system is at path, as one
+// that was its user before this hypervisor was started. It returns the image's digest;
+// empty: path is no image's.
+func (i *Images) Hold(path, holder string) (digest string) {
+	id := filepath.Base(filepath.Dir(path))
+	if path != i.treeOf(id) && path != i.fileSystemOf(id) || !idForm.MatchString(id) {
 		return ""
 	}
 	i.holds.mu.Lock()

@@ -45,6 +45,10 @@ type ImagesConfig struct {
 	Limits    UnpackLimits
 	Container UnpackLimits
 
+	// FileSystems are the types of file systems that an image may be, to be mounted
+	// as it is; see [isolate.FileSystem]. Nil means none.
+	FileSystems []string
+
 	// Log is told what happens to the cache. Nil means no one.
 	Log *slog.Logger
 }
@@ -53,11 +57,12 @@ type ImagesConfig struct {
 type Image struct {
 	Ref     string // what was asked for, as [Redact] shows it
 	Digest  string // of the archive as it was sent, or of a container image's manifest: "sha256:" and 64 digits
-	Dir     string // the tree: root's, 0755, to be bound read-only at /app; a container image's is empty
+	Dir     string // the tree: root's, 0755, to be bound read-only at /app; a container image's and a file system's is empty
 	Bytes   int64  // of all its files
 	Entries int    // files, folders and links
 
-	Container *Container // nil: it is none
+	Container  *Container  // nil: it is none
+	FileSystem *FileSystem // nil: it is none
 }
 
 // A Container is what a container image has in place of a tree.

@@ -14,6 +14,7 @@ import (
 	"os"
 	"sync/atomic"
 
+	"github.com/gilliam/hypervisor/rootfs/fsimage"
 	"github.com/gilliam/hypervisor/rootfs/manifest"
 )
 
@@ -32,7 +33,7 @@ func (i *Images) receive(ctx context.Context, abort context.CancelCauseFunc, b b
 	}
 	defer tree.Close()
 	f := &flow{ctx: ctx, cancel: abort, r: b, left: i.cfg.Limits.Download, tooLong: i.tooLong, total: &i.bytes, sum: sha256.New()}
-	st, err := unpack(f, tree, i.cfg.Limits, func() (*os.File, error) { return nameless(root) })
+	st, err := i.take(f, tree, root)
 	if f.err != nil && !errors.Is(f.err, errEnough) {
 		err = f.err // whatever it broke says less
 	}
@@ -43,6 +44,22 @@ func (i *Images) receive(ctx context.Context, abort context.CancelCauseFunc, b b
 		Digest: digestPrefix + hex.EncodeToString(f.sum.Sum(nil)), Format: st.Format,
 		Sent: f.got, Bytes: st.Bytes, Disk: st.Disk, Entries: st.Entries,
 	}, st.List, err
+}
+
+// take unpacks an archive into tree, or keeps a file system in root.
+func (i *Images) take(f *flow, tree, root *os.Root) (stats, error) {
+	head, err := f.peek(fsimage.HeadSize)
+	if err != nil {
+		return stats{}, err
+	}
+	img, is, err := fsimage.Read(head)
+	switch {
+	case err != nil:
+		return stats{}, err
+	case is:
+		return i.keep(f, img, root)
+	}
+	return unpack(f, tree, i.cfg.Limits, func() (*os.File, error) { return nameless(root) })
 }
 
 // nameless makes a file that is gone when it is closed.
@@ -72,7 +89,20 @@ type flow struct {
 	got     int64
 	total   *atomic.Uint64
 	sum     hash.Hash
+	head    []byte // was peeked at and is read next
+	ended   bool
 	err     error // what it ended by, if not well
+}
+
+// peek is the beginning of what is read next, of n bytes or all that there is.
+func (f *flow) peek(n int) ([]byte, error) {
+	head := make([]byte, n)
+	n, err := io.ReadFull(f, head)
+	if err == io.EOF || err == io.ErrUnexpectedEOF && f.err == nil {
+		err = nil
+	}
+	f.head = head[:n]
+	return f.head, err
 }
 
 // errEnough is that nobody wants to read the rest.
@@ -82,6 +112,14 @@ var errEnough = errors.New("what came was enough")
 func (f *flow) abort() { f.cancel(errEnough) }
 
 func (f *flow) Read(p []byte) (int, error) {
+	if len(f.head) > 0 {
+		n := copy(p, f.head)
+		f.head = f.head[n:]
+		return n, nil
+	}
+	if f.ended {
+		return 0, io.EOF
+	}
 	if f.err = context.Cause(f.ctx); f.err != nil {
 		return 0, f.err
 	}
@@ -92,7 +130,7 @@ func (f *flow) Read(p []byte) (int, error) {
 	if f.left -= int64(n); f.left < 0 {
 		n, err = 0, f.tooLong()
 	}
-	if err != nil && err != io.EOF {
+	if f.ended = err == io.EOF; err != nil && !f.ended {
 		f.err = err
 	}
 	return n, err

@@ -20,6 +20,7 @@ import (
 //	<id>/image.json   what is known of the image; its id is the SHA-256 of the archive
 //	<id>/manifest     what is in the tree, as package manifest lists it
 //	<id>/tree/        the image, root's, 0755
+//	<id>/file-system  or a file system that is mounted in place of the tree, which is empty
 //	refs/<key>.json   which image came from a source, and by what to ask it again
 //	.fetch-…/         a transfer under way, of the same shape; no one else looks
 //	.evict-…/         an image on its way out; the next start finishes that
@@ -167,6 +168,11 @@ func (i *Images) readRecord(id string) (rec record, err error) {
 	if err == nil && rec.Format == containerFormat && rec.Config == nil {
 		err = errors.New("a container image without its configuration")
 	}
+	if err == nil && isFileSystem(rec.Format) {
+		if fi, e := root.Lstat(fileSystemName); e != nil || fi.Size() != rec.Sent {
+			err = errors.Join(errors.New("its file system is not there, or has another size"), e)
+		}
+	}
 	if fi, e := root.Lstat(treeName); err == nil && (e != nil || !fi.IsDir()) {
 		err = errors.Join(errors.New("no tree"), e)
 	}
@@ -205,6 +211,9 @@ func (i *Images) cached(id string) (Image, error) {
 
 func (i *Images) image(id string, rec record) Image {
 	img := Image{Ref: rec.Ref, Digest: rec.Digest, Dir: i.treeOf(id), Bytes: rec.Bytes, Entries: rec.Entries}
+	if isFileSystem(rec.Format) {
+		img.FileSystem = &FileSystem{Type: rec.Format, Path: i.fileSystemOf(id)}
+	}
 	if rec.Format == containerFormat {
 		img.Container = &Container{Config: *rec.Config}
 		for _, id := range rec.Layers {

@@ -87,7 +87,11 @@ func (i *Images) compare(ctx context.Context, id string, read func(bytes int)) (
 	if err != nil {
 		return nil, err
 	}
-	return was.Diff(is), nil
+	changes := was.Diff(is)
+	if len(changes) == 0 && isFileSystem(rec.Format) {
+		return i.compareFileSystem(ctx, id, rec, read)
+	}
+	return changes, nil
 }
 
 // Scrub verifies all images, one after the other, the first time after a part of
