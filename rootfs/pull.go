@@ -46,15 +46,25 @@ func (i *Images) shareContainer(ctx context.Context, w Want) (*flight, bool, err
 	})
 }
 
-// Known is the container image that was fetched last for the reference, without
-// asking anybody; ok is false when there is none.
+// Known is the image that was fetched last for the reference, without asking anybody;
+// ok is false when there is none.
 func (i *Images) Known(ref string) (img Image, ok bool) {
-	r, err := oci.ParseReference(ref)
-	if err != nil {
-		return Image{}, false
+	key := ""
+	if IsContainer(ref) {
+		r, err := oci.ParseReference(ref)
+		if err != nil {
+			return Image{}, false
+		}
+		key = hashOf(r.String())
+	} else {
+		src, err := i.source(ref)
+		if err != nil {
+			return Image{}, false
+		}
+		key = src.key()
 	}
-	img, _, err = i.known(hashOf(r.String()))
-	return img, err == nil && img.Container != nil
+	img, _, err := i.known(key)
+	return img, err == nil && img.Dir != ""
 }
 
 // provideContainer gives the image that the reference, or the digest if there is

@@ -37,6 +37,7 @@ type serveConfig struct {
 	imageCache   int64
 	imageScrub   int64
 	imageLogins  string // empty: none
+	imageFS      []string
 	bindDirs     []string
 	maxVolumes   int
 	maxVolume    int64
@@ -82,6 +83,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	add(f, &c.imageCache, "image-cache-size", "10G", "SIZE", "disk that images may take; beyond it go those that no app uses, the least recently used first", parseSize)
 	add(f, &c.imageScrub, "image-scrub-rate", "4M", "SIZE", "bytes a second at which all images are read again once a day, to find damage; empty: not at all", parseSize)
 	add(f, &c.imageLogins, "image-credentials", "", "FILE", "logins for the servers of images, a line each: HOST basic USER PASSWORD, or HOST bearer TOKEN; mode 0600, read at start", parseMaybePath)
+	addList(f, &c.imageFS, "allow-image-fs", "TYPE", "file system that an image may be, squashfs or erofs, for the kernel to mount as it is: only where those who make images are trusted not to attack that; repeatable", parseImageFS)
 	addList(f, &c.allowNets, "allow-net", "CIDR", "private or loopback network that images and callbacks may be at; repeatable", parseNet)
 	addList(f, &c.allowedHosts, "allowed-host", "NAME", "further name of this host in the URLs of TCP clients; repeatable", parseHost)
 	add(f, &c.grace, "grace", "8s", "DURATION", "from the first SIGTERM to SIGKILL when a proc is stopped", parseDuration)
@@ -119,7 +121,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	for name, variable := range map[string]string{
 		"port": "PORT", "base-port": "BASE_PORT", "max-procs": "MAX_PROCS", "run-user": "RUNUSER", "template": "TEMPLATE", "log-sink": "LOGSINK",
 		"state-dir": "GILLIAM_STATE_DIR", "run-dir": "GILLIAM_RUN_DIR", "socket": "GILLIAM_SOCKET", "listen": "GILLIAM_LISTEN",
-		"insecure-tcp": "GILLIAM_INSECURE_TCP", "image-dir": "GILLIAM_IMAGE_DIR", "image-cache-size": "GILLIAM_IMAGE_CACHE_SIZE", "image-scrub-rate": "GILLIAM_IMAGE_SCRUB_RATE", "image-credentials": "GILLIAM_IMAGE_CREDENTIALS", "allow-net": "GILLIAM_ALLOW_NET",
+		"insecure-tcp": "GILLIAM_INSECURE_TCP", "image-dir": "GILLIAM_IMAGE_DIR", "image-cache-size": "GILLIAM_IMAGE_CACHE_SIZE", "image-scrub-rate": "GILLIAM_IMAGE_SCRUB_RATE", "image-credentials": "GILLIAM_IMAGE_CREDENTIALS", "allow-image-fs": "GILLIAM_ALLOW_IMAGE_FS", "allow-net": "GILLIAM_ALLOW_NET",
 		"allowed-host": "GILLIAM_ALLOWED_HOST", "grace": "GILLIAM_GRACE", "keep-ended": "GILLIAM_KEEP_ENDED",
 		"stop-on-exit": "GILLIAM_STOP_ON_EXIT", "log-size": "GILLIAM_LOG_SIZE",
 		"restart-wait": "GILLIAM_RESTART_WAIT", "restart-wait-max": "GILLIAM_RESTART_WAIT_MAX", "audit-interval": "GILLIAM_AUDIT_INTERVAL", "log-rate": "GILLIAM_LOG_RATE",

@@ -10,12 +10,14 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/docker/go-units"
 
+	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/rootfs"
 	"github.com/gilliam/hypervisor/server/proc"
 )
@@ -174,6 +176,13 @@ func parseSink(s string) (string, error) {
 		}
 	default:
 		return "", wrong
+	}
+	return s, nil
+}
+
+func parseImageFS(s string) (string, error) {
+	if !slices.Contains(isolate.FileSystemTypes, s) {
+		return "", fmt.Errorf("must be %s", strings.Join(isolate.FileSystemTypes, " or "))
 	}
 	return s, nil
 }

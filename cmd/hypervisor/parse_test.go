@@ -40,6 +40,7 @@ func TestParse(t *testing.T) {
 			[]string{"127.0.0.1:514", "udp://host", "udp://:514", "udp://h:0", "udp://h:99999", "udp://h:514/x", "unix://dev/log", "unix:dev", "http://h:1", "udp://u@h:1", "%"}},
 		{"host", wrap(parseHost), map[string]string{"node1.example": "node1.example"}, []string{"", "h:1", "http://h", "[::1]"}},
 		{"user", wrap(parseUser), map[string]string{"gilliam": "gilliam"}, []string{"", "root", "0", "1000:0", "4294967296", "-1", "a b"}},
+		{"image fs", wrap(parseImageFS), map[string]string{"squashfs": "squashfs", "erofs": "erofs"}, []string{"", "ext4", "SQUASHFS"}},
 		{"path", wrap(parsePath), map[string]string{"/a/../b/": "/b"}, []string{"", "a\x00b"}},
 		{"url", wrap(parseURL), map[string]string{"": "", "http://h:1/": "http://h:1", "https://h": "https://h"}, []string{"h", "file:///x", "http://", "http://h/x", "http://h?x"}},
 	}

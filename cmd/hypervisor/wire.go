@@ -38,6 +38,11 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	if host.AppArmor, err = host.AppArmor.Choose(cfg.appArmor); err != nil {
 		return nil, fmt.Errorf("--apparmor-profile: %w", err)
 	}
+	for _, kind := range cfg.imageFS {
+		if err := isolate.CheckFileSystem(kind); err != nil {
+			return nil, fmt.Errorf("--allow-image-fs: %w", err)
+		}
+	}
 	engine, err := isolate.NewEngine(host)
 	if err != nil {
 		return nil, fmt.Errorf("this machine cannot run sandboxes: %w", err)
@@ -54,7 +59,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	}
 	images, err := rootfs.OpenImages(rootfs.ImagesConfig{
 		Dir: filepath.Join(cfg.stateDir, "cache"), AllowedDirs: cfg.imageDirs, AllowedNets: cfg.allowNets,
-		CacheSize: cfg.imageCache, Credentials: logins, Log: log,
+		CacheSize: cfg.imageCache, Credentials: logins, FileSystems: cfg.imageFS, Log: log,
 	})
 	if err != nil {
 		return nil, err

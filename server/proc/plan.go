@@ -39,11 +39,11 @@ func (m *Manager) Plan(ctx context.Context, r Request) (isolate.Plan, error) {
 		return isolate.Plan{}, err
 	}
 	spec := specOf(m.cfg.StateDir, p, b, idsOf(0), m.cfg.Layers.At(p.ID, p.Limits))
-	image := ""
-	if p.Image != "" && !rootfs.IsContainer(p.Image) {
-		image = m.planned(p.Image)
+	image, known := m.cfg.Images.Known(p.Image)
+	if !known && p.Image != "" && !rootfs.IsContainer(p.Image) {
+		image.Dir = m.planned(p.Image)
 	}
-	spec.Binds = m.binds(p, image)
+	spec.Binds, spec.FileSystems = m.binds(p, image), fileSystems(image)
 	if err := m.mount(&spec, p.Mounts); err != nil {
 		return isolate.Plan{}, err
 	}
@@ -135,13 +135,21 @@ func specOf(owner string, p Proc, b base, ids isolate.IDRange, layer isolate.Lay
 
 // binds are the tree of its image, if it has one, the host's resolver configuration
 // and a hosts file in which the proc's own name is loopback.
-func (m *Manager) binds(p Proc, image string) []isolate.Bind {
+func (m *Manager) binds(p Proc, image rootfs.Image) []isolate.Bind {
 	var binds []isolate.Bind
-	if image != "" {
-		binds = append(binds, isolate.Bind{Source: image, Target: appDir, IDMapped: true})
+	if image.Dir != "" && image.Container == nil && image.FileSystem == nil {
+		binds = append(binds, isolate.Bind{Source: image.Dir, Target: appDir, IDMapped: true})
 	}
 	if conf := m.cfg.Engine.Host().ResolvConf; conf != "" {
 		binds = append(binds, isolate.Bind{Source: conf, Target: "/etc/resolv.conf", Replace: true})
 	}
 	return append(binds, isolate.Bind{Source: filepath.Join(m.procsDir(), p.ID, hostsName), Target: "/etc/hosts", IDMapped: true, Replace: true})
+}
+
+// fileSystems is the image, if it is a file system.
+func fileSystems(image rootfs.Image) []isolate.FileSystem {
+	if image.FileSystem == nil {
+		return nil
+	}
+	return []isolate.FileSystem{{Type: image.FileSystem.Type, Image: image.FileSystem.Path, Target: appDir}}
 }

@@ -76,12 +76,12 @@ func (i *instance) provision() (isolate.Spec, error) {
 		return isolate.Spec{}, err
 	}
 	i.phase("layer", start)
-	b, shown := onTemplate(r.Proc, template), image.Dir
+	b := onTemplate(r.Proc, template)
 	if image.Container != nil {
-		b, shown = onContainer(r.Proc, *image.Container), ""
+		b = onContainer(r.Proc, *image.Container)
 	}
 	spec := specOf(i.m.cfg.StateDir, r.Proc, b, ids, layer)
-	spec.Binds = i.m.binds(r.Proc, shown)
+	spec.Binds, spec.FileSystems = i.m.binds(r.Proc, image), fileSystems(image)
 	return spec, i.m.provideMounts(&spec, r.Proc.Mounts)
 }
 

@@ -186,6 +186,9 @@ func (i *instance) holdImage() {
 			i.setImage(i.m.cfg.Images.Hold(b.Source, p.ID))
 		}
 	}
+	for _, f := range spec.FileSystems {
+		i.setImage(i.m.cfg.Images.Hold(f.Image, p.ID))
+	}
 }
 
 // launchedBy is what the proc's sandbox was launched by. Of one of before the machine
