@@ -60,7 +60,7 @@ func TestFileSystemImages(t *testing.T) {
 			t.Errorf("%s: %s", packer, r)
 		}
 		plans := []string{
-			d.want(http.StatusOK, http.MethodPost, "/v1/procs?dry_run=true", proc.Request{Image: at + packer, Command: p.Command}, nil).body,
+			d.want(http.StatusOK, http.MethodPost, "/v1/procs?dry_run=true", proc.Request{App: "blog", Name: "python", Image: at + packer, Command: p.Command}, nil).body,
 			d.want(http.StatusOK, http.MethodGet, "/v1/procs/"+p.ID+"/plan", nil, nil).body,
 		}
 		mount := "mount " + kind + " " + filepath.Join(d.stateDir, "cache", strings.TrimPrefix(digest(image), "sha256:"), "file-system") + " on /app ro,nosuid,nodev"

@@ -48,7 +48,7 @@ var maskedProc = []string{
 var readOnlyProc = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 
 var maskedSys = []string{
-	"/sys/firmware", "/sys/devices/virtual/block", "/sys/devices/virtual/dmi", "/sys/devices/virtual/powercap", "/sys/fs/bpf", "/sys/fs/ext4", "/sys/fs/selinux",
+	"/sys/firmware", "/sys/devices/virtual/block", "/sys/devices/virtual/dmi", "/sys/devices/virtual/powercap", "/sys/fs/bpf", "/sys/fs/erofs", "/sys/fs/ext4", "/sys/fs/selinux",
 	"/sys/kernel/debug", "/sys/kernel/security", "/sys/kernel/tracing", "/sys/kernel/vmcoreinfo",
 }
 
