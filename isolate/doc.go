@@ -20,6 +20,6 @@
 //
 // What it does not do: it knows nothing of HTTP, apps, images or pools of ports;
 // it does not make or remove the folders that a [Spec] names; it does not protect
-// the kernel from the author of a [FileSystem]; and it does not protect a sandbox from the template's or an image's author running code in it:
-// that code is the tenant's.
+// the kernel from the author of a [FileSystem]; and it does not protect a sandbox from
+// the template's or an image's author running code in it: that code is the tenant's.
 package isolate

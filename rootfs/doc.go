@@ -27,11 +27,12 @@
 // An image is kept by the SHA-256 of its archive, however many URLs lead to it. It
 // is unpacked while it arrives, and becomes visible by one rename when all of it is
 // on disk. Who asks for a URL gets what is there now: its server is asked whether
-// that has changed. One that is a file system, squashfs or erofs, is not unpacked but
-// kept as it is, where the operator lets the kernel mount such. Who names a digest gets that. What a proc holds is not removed;
-// of the rest, what was used least recently goes when the cache is full. A list of
-// what was unpacked tells whether it is still that; what is not is set aside, and the
-// same fetched again. A layer belongs to one proc and dies with it.
+// that has changed. Who names a digest gets that. One that is a file system, squashfs
+// or erofs, is not unpacked but kept as it is, where the operator lets the kernel
+// mount such. What a proc holds is not removed; of the rest, what was used least
+// recently goes when the cache is full. A list of what was unpacked tells whether it
+// is still that; what is not is set aside, and the same fetched again. A layer belongs
+// to one proc and dies with it.
 //
 // Archives, and the servers that send them, are taken for hostile: every path
 // goes through an [os.Root], only files, folders, links and nothing else are
