@@ -141,8 +141,8 @@ func (m *Manager) has(l Leak) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	i, ok := m.procs[id]
-	if !ok {
-		return m.coming[id]
+	if !ok || m.going[id] {
+		return m.coming[id] || m.going[id]
 	}
 	select {
 	case <-i.over:

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/gilliam/hypervisor/isolate/safely"
 	"github.com/gilliam/hypervisor/server/proc/applog"
 	"github.com/gilliam/hypervisor/server/proc/lease"
@@ -42,11 +44,14 @@ type Manager struct {
 	ending    chan struct{} // closed when Close begins
 	endingNow sync.Once
 
+	disposals singleflight.Group // by id
+
 	arriving sync.RWMutex // held while a proc comes, to write when it has volumes; before mu
 
 	mu       sync.Mutex
 	procs    map[string]*instance
 	coming   map[string]bool // procs that are being made
+	going    map[string]bool // procs that are being removed
 	leaked   map[string]int
 	closing  bool
 	draining bool // no new procs
@@ -66,6 +71,7 @@ func Open(cfg Config) (*Manager, error) {
 		opened: time.Now(),
 		procs:  make(map[string]*instance),
 		coming: make(map[string]bool),
+		going:  make(map[string]bool),
 		ending: make(chan struct{}),
 		guard:  safely.Guard{Log: cfg.Log, Count: cfg.CountPanic},
 		counts: Counts{

@@ -154,26 +154,43 @@ func (m *Manager) Remove(ctx context.Context, id string, grace time.Duration) er
 	}
 }
 
-// dispose forgets a proc that has ended and removes its folder.
+// dispose removes a proc that has ended, for all who want that at the same time.
+// Nobody hears that it is not there before nothing of it is. That it is not there any
+// more is what was wanted.
 func (m *Manager) dispose(id string) error {
+	_, err, _ := m.disposals.Do(id, func() (any, error) { return nil, m.discard(id) })
+	return err
+}
+
+func (m *Manager) discard(id string) error {
 	m.mu.Lock()
 	i, ok := m.procs[id]
-	delete(m.procs, id)
+	if ok {
+		m.going[id] = true
+	}
 	m.mu.Unlock()
 	if !ok {
-		return ErrNotExist
+		return nil
 	}
-	// The rename makes it gone at once, for a start after a crash as well.
 	trash := filepath.Join(m.procsDir(), trashPrefix+id)
-	if err := os.Rename(i.dir, trash); err != nil {
+	// The rename makes it gone at once, for a start after a crash.
+	err := os.Rename(i.dir, trash)
+	gone := err == nil
+	if gone {
+		failpoint.Hit("proc.trashed")
+		m.outbox.Forget(id)
+		err = os.RemoveAll(trash) // what it leaves is found by the next audit
+	}
+	m.mu.Lock()
+	delete(m.going, id)
+	if gone {
+		delete(m.procs, id)
+	}
+	m.mu.Unlock()
+	if err != nil {
 		return fmt.Errorf("remove proc %s: %w", id, err)
 	}
-	failpoint.Hit("proc.trashed")
 	i.log.Info("removed")
-	m.outbox.Forget(id)
-	if err := os.RemoveAll(trash); err != nil {
-		return fmt.Errorf("remove proc %s: %w", id, err)
-	}
 	return nil
 }
 
@@ -182,10 +199,13 @@ const trashPrefix = ".trash-"
 // prune disposes of the oldest ended procs beyond what is kept.
 func (m *Manager) prune() {
 	procs := m.List()
-	procs = slices.DeleteFunc(procs, func(p Proc) bool { return !p.State.Ended() })
+	m.mu.Lock()
+	going := maps.Clone(m.going)
+	m.mu.Unlock()
+	procs = slices.DeleteFunc(procs, func(p Proc) bool { return !p.State.Ended() || going[p.ID] })
 	slices.SortStableFunc(procs, func(a, b Proc) int { return a.Ended.Compare(*b.Ended) })
 	for len(procs) > m.cfg.KeepEnded {
-		if err := m.dispose(procs[0].ID); err != nil && !errors.Is(err, ErrNotExist) {
+		if err := m.dispose(procs[0].ID); err != nil {
 			m.log.Warn("prune", "proc", procs[0].ID, "err", err)
 		}
 		procs = procs[1:]
