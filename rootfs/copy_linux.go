@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/rootfs/manifest"
 )
 
 // Fill copies the tree of a template into the draft: owners, modes, times, hard
@@ -132,45 +134,19 @@ func copyFile(path, to string) (err error) {
 	return err
 }
 
-// copyXattrs copies extended attributes, but those that the host's security modules
-// give to files by themselves.
+// copyXattrs copies the extended attributes that belong to a file, which are not those
+// that the host's security modules give to files by themselves.
 func copyXattrs(path, to string) error {
-	buf := make([]byte, 64<<10)
-	n, err := unix.Llistxattr(path, buf)
-	if err == unix.ENOTSUP {
-		return nil
-	}
+	found, err := manifest.Xattrs(path)
 	if err != nil {
-		return pathError("llistxattr", path, err)
+		return pathError("listxattr", path, err)
 	}
-	for _, name := range splitNames(buf[:n]) {
-		if name == "security.selinux" {
-			continue
-		}
-		value := make([]byte, 64<<10)
-		m, err := unix.Lgetxattr(path, name, value)
-		if err == nil {
-			err = unix.Lsetxattr(to, name, value[:m], 0)
-		}
-		if err != nil {
-			return pathError("copy attribute "+name, path, err)
+	for name, value := range found {
+		if err := unix.Lsetxattr(to, name, []byte(value), 0); err != nil {
+			return pathError("lsetxattr "+name, to, err)
 		}
 	}
 	return nil
-}
-
-// splitNames takes a list of names apart that each end in NUL.
-func splitNames(b []byte) []string {
-	var names []string
-	for len(b) > 0 {
-		n := 0
-		for n < len(b) && b[n] != 0 {
-			n++
-		}
-		names = append(names, string(b[:n]))
-		b = b[min(n+1, len(b)):]
-	}
-	return names
 }
 
 func pathError(op, path string, err error) error {

@@ -98,7 +98,7 @@ func (s *scanner) entry(dir *os.Root, name, at string) error {
 		return &fs.PathError{Op: "list", Path: at, Err: errors.New("something is mounted there: umount it first")}
 	}
 	e := Entry{Path: at, Type: types[st.Mode&unix.S_IFMT], Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid}
-	if e.Xattrs, err = xattrsAt(dir, name); err != nil {
+	if e.Xattrs, err = XattrsAt(dir, name); err != nil {
 		return &fs.PathError{Op: "listxattr", Path: at, Err: err}
 	}
 	switch e.Type {

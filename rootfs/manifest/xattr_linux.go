@@ -48,9 +48,9 @@ func Keeps(name string) bool {
 	return !strings.HasPrefix(name, "security.") || name == "security.capability"
 }
 
-// xattrsAt reads those of name in dir, whatever kind of file it is: one that is
+// XattrsAt reads those of name in dir, whatever kind of file it is: one that is
 // no regular file need not be opened.
-func xattrsAt(dir *os.Root, name string) (map[string]string, error) {
+func XattrsAt(dir *os.Root, name string) (map[string]string, error) {
 	f, err := dir.Open(".")
 	if err != nil {
 		return nil, err

@@ -125,12 +125,7 @@ func (c *copier) folder(dir *os.Root, h *tar.Header, name, at string) error {
 
 // attributes are the extended attributes of name in dir, as a tar has them.
 func attributes(dir *os.Root, name string) (map[string]string, error) {
-	f, err := dir.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	found, err := manifest.Xattrs(fdPath(f) + "/" + name)
+	found, err := manifest.XattrsAt(dir, name)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
