@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -66,7 +68,9 @@ type serveConfig struct {
 
 // flags adds the daemon's flags. The first six and their variables are the
 // original's.
-func (c *serveConfig) flags(f *pflag.FlagSet) {
+func (c *serveConfig) flags(to *pflag.FlagSet) {
+	f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	f.SortFlags, to.SortFlags = false, false
 	add(f, &c.port, "port", "9000", "PORT", "TCP port of the API; 0 takes any that is free", intIn(0, 65535))
 	add(f, &c.basePort, "base-port", "10000", "PORT", "first port of the pool that apps get theirs from", intIn(1, 65535))
 	add(f, &c.maxProcs, "max-procs", "100", "N", "ports in the pool, and so procs that run at once", intIn(1, 65535))
@@ -100,7 +104,22 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	add(f, &c.callbackBackoff, "callback-backoff", "5m", "DURATION", "longest wait between two attempts of a callback", durationUpTo(time.Hour))
 	add(f, &c.logFormat, "log-format", "text", "FORMAT", "text or json", parseLogFormat)
 	add(f, &c.logLevel, "log-level", "info", "LEVEL", "debug, info, warn or error", parseLogLevel)
+	c.policyFlags(f)
 
+	original := map[string]string{
+		"port": "PORT", "base-port": "BASE_PORT", "max-procs": "MAX_PROCS", "run-user": "RUNUSER", "template": "TEMPLATE", "log-sink": "LOGSINK",
+	}
+	f.VisitAll(func(flag *pflag.Flag) {
+		twin(f, flag.Name, cmp.Or(original[flag.Name], "GILLIAM_"+strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))))
+	})
+	if err := f.SetAnnotation("log-sink", emptyCounts, []string{"none"}); err != nil {
+		panic("bug: " + err.Error())
+	}
+	to.AddFlagSet(f)
+}
+
+// policyFlags adds those that say what apps may ask for.
+func (c *serveConfig) policyFlags(f *pflag.FlagSet) {
 	addList(f, &c.policy.Capabilities, "allow-cap", "CAP", "capability that apps may ask for, as CAP_CHOWN; repeatable", isolate.ParseCapability)
 	addList(f, &c.bindDirs, "allow-bind", "DIR", "folder that apps may ask to have mounted, or what is in it, read-only; repeatable", parsePath)
 	add(f, &c.maxVolumes, "max-volumes", "100", "N", "volumes that there may be; 0 allows none", intIn(0, 1_000_000))
@@ -117,28 +136,6 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	add(f, &limits.CPUWeight, "max-cpu-weight", "", "N", "highest cpu_weight that an app may ask for (default 100, what all have)", parseCount)
 	addSettings(f, ioSettings(&limits.IO), "max-io", "most I/O that an app may ask for; for a rate it must then ask (default any rate, weight=100)")
 	addSettings(f, boundSettings(&limits.Rlimits), "max-rlimit", "highest rlimit that an app may ask for; for fsize it must then ask (default nofile=16384, memlock=64K)")
-
-	for name, variable := range map[string]string{
-		"port": "PORT", "base-port": "BASE_PORT", "max-procs": "MAX_PROCS", "run-user": "RUNUSER", "template": "TEMPLATE", "log-sink": "LOGSINK",
-		"state-dir": "GILLIAM_STATE_DIR", "run-dir": "GILLIAM_RUN_DIR", "socket": "GILLIAM_SOCKET", "listen": "GILLIAM_LISTEN",
-		"insecure-tcp": "GILLIAM_INSECURE_TCP", "image-dir": "GILLIAM_IMAGE_DIR", "image-cache-size": "GILLIAM_IMAGE_CACHE_SIZE", "image-scrub-rate": "GILLIAM_IMAGE_SCRUB_RATE", "image-credentials": "GILLIAM_IMAGE_CREDENTIALS", "allow-image-fs": "GILLIAM_ALLOW_IMAGE_FS", "allow-net": "GILLIAM_ALLOW_NET",
-		"allowed-host": "GILLIAM_ALLOWED_HOST", "grace": "GILLIAM_GRACE", "keep-ended": "GILLIAM_KEEP_ENDED",
-		"stop-on-exit": "GILLIAM_STOP_ON_EXIT", "log-size": "GILLIAM_LOG_SIZE",
-		"restart-wait": "GILLIAM_RESTART_WAIT", "restart-wait-max": "GILLIAM_RESTART_WAIT_MAX", "audit-interval": "GILLIAM_AUDIT_INTERVAL", "log-rate": "GILLIAM_LOG_RATE",
-		"callback-secret-file": "GILLIAM_CALLBACK_SECRET_FILE", "callback-give-up": "GILLIAM_CALLBACK_GIVE_UP", "callback-backoff": "GILLIAM_CALLBACK_BACKOFF",
-		"allow-cap": "GILLIAM_ALLOW_CAP", "allow-root": "GILLIAM_ALLOW_ROOT", "allow-seccomp": "GILLIAM_ALLOW_SECCOMP", "apparmor-profile": "GILLIAM_APPARMOR_PROFILE",
-		"max-memory": "GILLIAM_MAX_MEMORY", "max-pids": "GILLIAM_MAX_PIDS", "max-cpu": "GILLIAM_MAX_CPU",
-		"max-disk": "GILLIAM_MAX_DISK", "max-inodes": "GILLIAM_MAX_INODES", "disk-reserve": "GILLIAM_DISK_RESERVE",
-		"max-cpu-weight": "GILLIAM_MAX_CPU_WEIGHT", "max-io": "GILLIAM_MAX_IO", "max-rlimit": "GILLIAM_MAX_RLIMIT",
-		"allow-bind": "GILLIAM_ALLOW_BIND", "max-volumes": "GILLIAM_MAX_VOLUMES", "max-volume-size": "GILLIAM_MAX_VOLUME_SIZE",
-		"log-format": "GILLIAM_LOG_FORMAT", "log-level": "GILLIAM_LOG_LEVEL",
-	} {
-		twin(f, name, variable)
-	}
-	if err := f.SetAnnotation("log-sink", emptyCounts, []string{"none"}); err != nil {
-		panic("bug: " + err.Error())
-	}
-	f.SortFlags = false
 }
 
 // complete fills in what follows from other values, and checks them together.

@@ -73,16 +73,7 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig, ready func()) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, closeNode(ctx, n, cfg.grace, log)) }()
-	if n.scrub != nil {
-		scrubbing, end := context.WithCancel(ctx)
-		over := make(chan struct{})
-		// Owned by serve, which ends it and waits for it before the rooms close.
-		go func() {
-			defer close(over)
-			safely.Guard{Log: log, Count: m.CountPanic}.Run("scrub", func() { n.scrub(scrubbing) })
-		}()
-		defer func() { end(); <-over }()
-	}
+	defer n.scrubbing(ctx, safely.Guard{Log: log, Count: m.CountPanic})() // before the rooms close
 	m.Watch(n.procs, n.images)
 
 	on, err := listen(cfg, given)
@@ -101,6 +92,22 @@ func (a *app) serve(ctx context.Context, cfg *serveConfig, ready func()) (err er
 			"version", version, "commit", commit)
 		ready()
 	})
+}
+
+// scrubbing has images read again until the function that it returns is called, which
+// waits for the end of it.
+func (n *node) scrubbing(ctx context.Context, guard safely.Guard) func() {
+	if n.scrub == nil {
+		return func() {}
+	}
+	ctx, end := context.WithCancel(ctx)
+	over := make(chan struct{})
+	// Owned by who called scrubbing: ends with ctx.
+	go func() {
+		defer close(over)
+		guard.Run("scrub", func() { n.scrub(ctx) })
+	}()
+	return func() { end(); <-over }
 }
 
 // answer serves the API until ctx ends. It calls ready once the API answers, and

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/rootfs"
@@ -75,8 +76,12 @@ The status is 125 when the proc could not be made or was never executed.`,
 			return a.runProc(cmd.Context(), &cfg, req)
 		},
 	}
-	f := cmd.Flags()
-	f.SetInterspersed(false) // what follows the command is its own
+	cmd.Flags().SetInterspersed(false) // what follows the command is its own
+	cfg.flags(cmd.Flags())
+	return cmd
+}
+
+func (cfg *runConfig) flags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.StringVar(&cfg.app, "app", "run", "`NAME` of the app")
 	f.StringVar(&cfg.name, "name", "", "`NAME` of the proc (default a random one)")
@@ -110,7 +115,6 @@ The status is 125 when the proc could not be made or was never executed.`,
 	f.BoolVar(&cfg.remove, "rm", false, "remove the proc when it has ended")
 	f.BoolVar(&cfg.json, "json", false, "print the proc as JSON; its output goes to the standard error")
 	cfg.client.flags(f)
-	return cmd
 }
 
 // supervision is what the flags ask for beside running the proc.

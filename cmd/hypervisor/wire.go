@@ -22,6 +22,66 @@ const callbackTimeout = 10 * time.Second
 
 // openNode opens the real rooms.
 func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, err error) {
+	engine, err := openEngine(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, engine.Close())
+		}
+	}()
+	images, err := openImages(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	binds, err := rootfs.OpenBindDirs(cfg.bindDirs, []string{cfg.stateDir, cfg.runDir, cfg.socket})
+	if err != nil {
+		return nil, fmt.Errorf("--allow-bind: %w", err)
+	}
+	volumes, err := rootfs.OpenVolumes(rootfs.VolumesConfig{Dir: filepath.Join(cfg.stateDir, "volumes"), Max: cfg.maxVolumes, MaxSize: cfg.maxVolume})
+	if err != nil {
+		return nil, err
+	}
+	layers, err := openLayers(cfg, engine, log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { // before the engine is closed
+		if err != nil {
+			err = errors.Join(err, layers.Close())
+		}
+	}()
+	store := rootfs.OpenTemplates(templatesConfig(cfg.stateDir, cfg.template, cfg.runUser))
+	if err := errors.Join(store.Sweep(log), debian.Sweep(cfg.stateDir, leases(cfg.runDir))); err != nil {
+		return nil, err
+	}
+	tellDefault(log, store, cfg.template)
+	secrets, err := readSecrets(cfg.callbackSecretFile)
+	if err != nil {
+		return nil, err
+	}
+	callbacks := rootfs.NewClient(cfg.allowNets, callbackTimeout)
+	callbacks.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	procs, err := proc.Open(proc.Config{
+		StateDir: cfg.stateDir, RunDir: cfg.runDir,
+		Templates: store, Images: images, Layers: layers, Engine: engine, Volumes: volumes, BindDirs: binds,
+		Builds: debian.Left{StateDir: cfg.stateDir, Leases: leases(cfg.runDir)},
+		Policy: cfg.policy, BasePort: cfg.basePort, MaxProcs: cfg.maxProcs, LogSink: cfg.logSink, Grace: cfg.grace, Reserve: cfg.reserve, KeepEnded: cfg.keepEnded,
+		StopOnExit: cfg.stopOnExit, Restarts: cfg.restarts, AuditEvery: cfg.audit, LogSegment: cfg.logSize, LogRate: cfg.logRate,
+		Client: callbacks, CallbackSecrets: secrets, CallbackGiveUp: cfg.callbackGiveUp, CallbackBackoff: cfg.callbackBackoff,
+		OnPhase: m.ObservePhase, CountPanic: m.CountPanic, OnListening: m.ObserveListening, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	closer := func() error { return errors.Join(layers.Close(), volumes.Close(), engine.Close()) }
+	return &node{procs: procs, templates: templates{store, procs}, images: images, scrub: scrubber(cfg, images, procs), remarks: engine.Host().Remarks(), close: closer}, nil
+}
+
+// openEngine looks at the machine, says what of it weakens sandboxes, and opens what
+// launches them.
+func openEngine(cfg *serveConfig, log *slog.Logger) (*isolate.Engine, error) {
 	host, err := isolate.Probe()
 	if err != nil {
 		return nil, fmt.Errorf("this machine cannot run sandboxes: %w", err)
@@ -48,70 +108,33 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 		return nil, fmt.Errorf("this machine cannot run sandboxes: %w", err)
 	}
 	logRemarks(log, host.Remarks())
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, engine.Close())
-		}
-	}()
+	return engine, nil
+}
+
+func openImages(cfg *serveConfig, log *slog.Logger) (*rootfs.Images, error) {
 	logins, err := readLogins(cfg.imageLogins)
 	if err != nil {
 		return nil, err
 	}
-	images, err := rootfs.OpenImages(rootfs.ImagesConfig{
+	return rootfs.OpenImages(rootfs.ImagesConfig{
 		Dir: filepath.Join(cfg.stateDir, "cache"), AllowedDirs: cfg.imageDirs, AllowedNets: cfg.allowNets,
 		CacheSize: cfg.imageCache, Credentials: logins, FileSystems: cfg.imageFS, Log: log,
 	})
-	if err != nil {
-		return nil, err
-	}
-	binds, err := rootfs.OpenBindDirs(cfg.bindDirs, []string{cfg.stateDir, cfg.runDir, cfg.socket})
-	if err != nil {
-		return nil, fmt.Errorf("--allow-bind: %w", err)
-	}
-	volumes, err := rootfs.OpenVolumes(rootfs.VolumesConfig{Dir: filepath.Join(cfg.stateDir, "volumes"), Max: cfg.maxVolumes, MaxSize: cfg.maxVolume})
-	if err != nil {
-		return nil, err
-	}
+}
+
+// openLayers opens the layers and has some made ahead, where they can be mounted.
+func openLayers(cfg *serveConfig, engine *isolate.Engine, log *slog.Logger) (*rootfs.Layers, error) {
 	layers, err := rootfs.OpenLayers(filepath.Join(cfg.stateDir, "layers"))
 	if err != nil {
 		return nil, err
 	}
-	defer func() { // before the engine is closed
-		if err != nil {
-			err = errors.Join(err, layers.Close())
-		}
-	}()
 	layers.Log = log
-	if host.NoDiskLimit == "" {
+	if engine.Host().NoDiskLimit == "" {
 		if err := layers.KeepReady(isolate.Limits{Disk: isolate.DefaultDisk}, engine.PrepareLayer); err != nil {
-			return nil, err
+			return nil, errors.Join(err, layers.Close())
 		}
 	}
-	store := rootfs.OpenTemplates(templatesConfig(cfg.stateDir, cfg.template, cfg.runUser))
-	if err := errors.Join(store.Sweep(log), debian.Sweep(cfg.stateDir, leases(cfg.runDir))); err != nil {
-		return nil, err
-	}
-	tellDefault(log, store, cfg.template)
-	secrets, err := readSecrets(cfg.callbackSecretFile)
-	if err != nil {
-		return nil, err
-	}
-	callbacks := rootfs.NewClient(cfg.allowNets, callbackTimeout)
-	callbacks.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	procs, err := proc.Open(proc.Config{
-		StateDir: cfg.stateDir, RunDir: cfg.runDir,
-		Templates: store, Images: images, Layers: layers, Engine: engine, Volumes: volumes, BindDirs: binds,
-		Builds: debian.Left{StateDir: cfg.stateDir, Leases: leases(cfg.runDir)},
-		Policy: cfg.policy, BasePort: cfg.basePort, MaxProcs: cfg.maxProcs, LogSink: cfg.logSink, Grace: cfg.grace, Reserve: cfg.reserve, KeepEnded: cfg.keepEnded,
-		StopOnExit: cfg.stopOnExit, Restarts: cfg.restarts, AuditEvery: cfg.audit, LogSegment: cfg.logSize, LogRate: cfg.logRate,
-		Client: callbacks, CallbackSecrets: secrets, CallbackGiveUp: cfg.callbackGiveUp, CallbackBackoff: cfg.callbackBackoff,
-		OnPhase: m.ObservePhase, CountPanic: m.CountPanic, OnListening: m.ObserveListening, Log: log,
-	})
-	if err != nil {
-		return nil, err
-	}
-	closer := func() error { return errors.Join(layers.Close(), volumes.Close(), engine.Close()) }
-	return &node{procs: procs, templates: templates{store, procs}, images: images, scrub: scrubber(cfg, images, procs), remarks: host.Remarks(), close: closer}, nil
+	return layers, nil
 }
 
 // scrubTime is how often all images are read again.
