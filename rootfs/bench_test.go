@@ -131,12 +131,18 @@ func unpackFile(b *testing.B, file, to string) {
 }
 
 // BenchmarkFetch is a proc's wait for its image: cold, from a server on loopback to
-// the disk, synced; and from the cache, when the server is asked and when, by
-// digest, it is not.
+// the disk, synced, as an archive and as a file system that need not be unpacked; and
+// from the cache, when the server is asked and when, by digest, it is not.
 func BenchmarkFetch(b *testing.B) {
 	image := command(b, largeTar(), "gzip", "-6", "-c")
+	packed := filepath.Join(b.TempDir(), "image.squashfs")
+	command(b, largeTar(), "mksquashfs", "-", packed, "-tar", "-comp", "gzip", "-no-progress", "-quiet")
 	s := serve(b, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"1"`)
+		if r.URL.Path == "/squashfs" {
+			http.ServeFile(w, r, packed)
+			return
+		}
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(image))
 	})
 	fetch := func(i *Images, w Want) Image {
@@ -146,17 +152,19 @@ func BenchmarkFetch(b *testing.B) {
 		}
 		return img
 	}
-	b.Run("cold", func(b *testing.B) {
-		i := newImages(b, ImagesConfig{})
-		for b.Loop() {
-			fetch(i, Want{Ref: s.URL})
-			b.StopTimer()
-			if _, err := i.GC(0); err != nil {
-				b.Fatal(err)
+	for name, path := range map[string]string{"cold": "", "cold, squashfs": "/squashfs"} {
+		b.Run(name, func(b *testing.B) {
+			i := newImages(b, ImagesConfig{FileSystems: []string{"squashfs"}})
+			for b.Loop() {
+				fetch(i, Want{Ref: s.URL + path})
+				b.StopTimer()
+				if _, err := i.GC(0); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
 			}
-			b.StartTimer()
-		}
-	})
+		})
+	}
 	i := newImages(b, ImagesConfig{})
 	img := fetch(i, Want{Ref: s.URL})
 	b.Run("asked", func(b *testing.B) {
