@@ -99,8 +99,13 @@ func (b *builder) mount(s Mount) error {
 	if err != nil {
 		return err
 	}
+	return b.place(mnt, s.Target)
+}
+
+// place attaches a mount to a folder of the root, and closes it.
+func (b *builder) place(mnt int, target string) error {
 	defer unix.Close(mnt)
-	at, err := b.target(s.Target, true, false)
+	at, err := b.target(target, true, false)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package isolate
 import (
 	"fmt"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,13 +36,7 @@ func (b *builder) mountFileSystem(s MountFileSystem) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(mnt)
-	at, err := b.target(s.Target, true, false)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(at)
-	return attach(mnt, at)
+	return b.place(mnt, s.Target)
 }
 
 // fileSystem mounts an image nowhere.
@@ -62,14 +55,13 @@ func (l *layers) fileSystem(s MountFileSystem, userns int) (int, error) {
 		return -1, err
 	}
 	defer unix.Close(device)
-	mnt, err := newMount(s.Type, append([]string{"source=/proc/thread-self/fd/" + strconv.Itoa(device)}, s.Options...), s.Flags)
+	mnt, err := newMountOf(device, s.Type, s.Options, s.Flags)
 	if err != nil || userns < 0 {
 		return mnt, err
 	}
-	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(userns)}
-	if err := unix.MountSetattr(mnt, "", unix.AT_EMPTY_PATH, attr); err != nil {
+	if err := idmap(mnt, userns); err != nil {
 		unix.Close(mnt)
-		return -1, fmt.Errorf("idmap: %w", err)
+		return -1, err
 	}
 	return mnt, nil
 }

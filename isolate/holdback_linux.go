@@ -103,7 +103,7 @@ func (l *loops) trim(name, dir string) error {
 	if !isLayer(name, dir) { // what we have open is nobody else's from now on
 		return nil
 	}
-	mnt, err := newMount("ext4", append([]string{"source=/proc/thread-self/fd/" + strconv.Itoa(device)}, layerOptions...), NoSuid|NoDev)
+	mnt, err := newMountOf(device, "ext4", layerOptions, NoSuid|NoDev)
 	if err != nil {
 		return err
 	}

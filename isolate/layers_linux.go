@@ -142,7 +142,7 @@ func (l *layers) make(image *os.File, s MountLayer) (*os.File, error) {
 		return nil, err
 	}
 	defer unix.Close(device)
-	fd, err := newMount("ext4", append([]string{"source=/proc/thread-self/fd/" + strconv.Itoa(device)}, s.Options...), s.Flags)
+	fd, err := newMountOf(device, "ext4", s.Options, s.Flags)
 	if err != nil {
 		return nil, err
 	}

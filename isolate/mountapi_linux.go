@@ -2,6 +2,7 @@ package isolate
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -45,6 +46,20 @@ func newMount(fstype string, options []string, flags MountFlags) (int, error) {
 		return -1, complaint(fs, err)
 	}
 	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, flags.attrs())
+}
+
+// newMountOf is [newMount] of what is on a block device that is open.
+func newMountOf(device int, fstype string, options []string, flags MountFlags) (int, error) {
+	return newMount(fstype, append([]string{"source=/proc/thread-self/fd/" + strconv.Itoa(device)}, options...), flags)
+}
+
+// idmap maps a mount's ids to those of a user namespace (mount_setattr(2)).
+func idmap(mnt, userns int) error {
+	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(userns)}
+	if err := unix.MountSetattr(mnt, "", unix.AT_EMPTY_PATH, attr); err != nil {
+		return fmt.Errorf("idmap: %w", err)
+	}
+	return nil
 }
 
 // complaint is an error of a file system that could not be made, with what the kernel

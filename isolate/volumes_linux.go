@@ -16,13 +16,7 @@ func (b *builder) mountVolume(s MountVolume) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(mnt)
-	at, err := b.target(s.Target, true, false)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(at)
-	return attach(mnt, at)
+	return b.place(mnt, s.Target)
 }
 
 // volume mounts the image of a volume nowhere, once nobody else has it and it is known
@@ -45,7 +39,7 @@ func (l *layers) volume(s MountVolume, userns int) (int, error) {
 		return -1, err
 	}
 	defer unix.Close(device)
-	mnt, err := newMount("ext4", append([]string{"source=/proc/thread-self/fd/" + strconv.Itoa(device)}, s.Options...), s.Flags)
+	mnt, err := newMountOf(device, "ext4", s.Options, s.Flags)
 	if err != nil {
 		return -1, err
 	}
@@ -65,11 +59,7 @@ func showVolume(mnt int, s MountVolume, userns int) error {
 	if want := diskFact(s.Bytes, s.Inodes); got != want {
 		return fmt.Errorf("it has %s, and must have %s", got, want)
 	}
-	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(userns)}
-	if err := unix.MountSetattr(mnt, "", unix.AT_EMPTY_PATH, attr); err != nil {
-		return fmt.Errorf("idmap: %w", err)
-	}
-	return nil
+	return idmap(mnt, userns)
 }
 
 // sizeOf is what a file system has, as a fact.
