@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -154,98 +153,6 @@ func wc(args []string) error {
 		fmt.Println(strings.Join(shown, " "))
 		return nil
 	})
-}
-
-// grep prints the lines in which a regular expression is found. Expressions are Go's
-// (RE2), which for what is plain are POSIX's extended ones.
-func grep(args []string) error {
-	f := options("grep")
-	var (
-		_       = f.BoolP("extended-regexp", "E", false, "extended expressions, which these always are")
-		fixed   = f.BoolP("fixed-strings", "F", false, "a text, and no expression")
-		invert  = f.BoolP("invert-match", "v", false, "lines in which it is not found")
-		fold    = f.BoolP("ignore-case", "i", false, "capitals or not")
-		quiet   = f.BoolP("quiet", "q", false, "only the exit status")
-		count   = f.BoolP("count", "c", false, "only their number")
-		numbers = f.BoolP("line-number", "n", false, "with their numbers")
-		whole   = f.BoolP("line-regexp", "x", false, "whole lines")
-		only    = f.BoolP("only-matching", "o", false, "only what is found")
-		expr    = f.StringP("regexp", "e", "", "the `EXPRESSION`")
-	)
-	f.SetInterspersed(true)
-	if err := f.Parse(args); err != nil {
-		fmt.Fprintln(os.Stderr, "grep:", err)
-		return exitError(2)
-	}
-	names := f.Args()
-	if !f.Changed("regexp") {
-		if len(names) == 0 {
-			fmt.Fprintln(os.Stderr, "grep: for what?")
-			return exitError(2)
-		}
-		*expr, names = names[0], names[1:]
-	}
-	if *fixed {
-		*expr = regexp.QuoteMeta(*expr)
-	}
-	if *whole {
-		*expr = "^(?:" + *expr + ")$"
-	}
-	if *fold {
-		*expr = "(?i)" + *expr
-	}
-	re, err := regexp.Compile(*expr)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "grep:", err)
-		return exitError(2)
-	}
-	found := false
-	err = each(names, func(name string, r io.Reader) error {
-		if name != "" && len(names) > 1 {
-			name += ":"
-		} else {
-			name = ""
-		}
-		at, hits := 0, 0
-		err := lines(r, func(line string) bool {
-			at++
-			if re.MatchString(line) == *invert {
-				return true
-			}
-			found = true
-			hits++
-			switch {
-			case *quiet:
-				return false
-			case *count:
-				return true
-			}
-			prefix := name
-			if *numbers {
-				prefix += strconv.Itoa(at) + ":"
-			}
-			if *only {
-				for _, m := range re.FindAllString(line, -1) {
-					fmt.Println(prefix + m)
-				}
-				return true
-			}
-			fmt.Println(prefix + line)
-			return true
-		})
-		if *count && !*quiet {
-			fmt.Println(name + strconv.Itoa(hits))
-		}
-		return err
-	})
-	switch {
-	case err != nil && !(*quiet && found):
-		fmt.Fprintln(os.Stderr, "grep:", err)
-		return exitError(2)
-	case !found:
-		return exitError(1)
-	}
-	return nil
 }
 
 func sortLines(args []string) error {
