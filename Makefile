@@ -26,7 +26,7 @@ apt  = dpkg -s $(1) >/dev/null 2>&1 || { apt-get update && DEBIAN_FRONTEND=nonin
 vm   = VM_CACHE=$(STATE)/vm go test -tags vm -count=1 -timeout 45m $(1) ./integration/vm
 tool = go tool -modfile=.ci/tools.mod $(1)
 
-.PHONY: help build run template test soak packages test-vm vm-packages unit lint vuln bench clean
+.PHONY: help build run template test soak packages test-vm vm-packages unit lint vuln bench bench-template clean
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
@@ -75,15 +75,19 @@ unit: build ## the tests that need no root
 
 lint: packages build ## gofmt, go vet, staticcheck
 	test -z "$$(gofmt -l . | tee /dev/stderr)"
-	go vet -tags $(TAGS),vm ./...
+	go vet -tags $(TAGS),vm,builders ./...
 	GOOS=darwin go vet ./isolate
-	$(call tool,staticcheck) -tags $(TAGS),vm ./...
+	$(call tool,staticcheck) -tags $(TAGS),vm,builders ./...
 
 vuln: build ## govulncheck, which asks vuln.go.dev
 	$(call tool,govulncheck) ./...
 
 bench: packages build template bin/lxc ## one table: a launch beside runc, crun, libcontainer, bwrap, LXC (root)
 	go test -tags $(TAGS) -run '^$$' -bench Launch -benchtime 300x ./integration/oracle
+
+bench-template: build template ## one table: a template's build beside debootstrap and mmdebstrap (root, network)
+	$(call apt,debootstrap mmdebstrap debian-archive-keyring)
+	go test -tags builders -run '^$$' -bench Template -benchtime 2x -timeout 1h ./integration/builders -args -suite=$(SUITE) -include=$(PACKAGES) -mirror='$(MIRROR)'
 
 clean: ## remove what was built; the state folder stays
 	rm -rf bin isolate/initbin/sandbox-init isolate/selftest/probebin/probe rootfs/mini/mini.* rootfs/mini/pack/userland
