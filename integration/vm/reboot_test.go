@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,14 +17,15 @@ import (
 // A hypervisor makes, stops and removes procs when the machine loses its power, and
 // again, and again. Each time the next one, on the same disk, has every proc that it
 // was told of, ended as it had ended and with the log that it had; nothing is there
-// that nobody asked for, and nothing is left of what was removed.
+// that nobody asked for, and nothing is left of what was removed. In a volume with a
+// size is all that an app has flushed there, and not all that it has not.
 func TestReboot(t *testing.T) {
 	const cuts = 3
-	r := newRig(t, nil, "cmd/hypervisor", "integration/vm/storm")
+	r := newRig(t, nil, "cmd/hypervisor", "integration/vm/storm", "integration/vm/powercut")
 	r.keepState(t, 1<<30)
 	l := &ledger{t: t, procs: map[string]*entry{}, names: map[string]bool{}}
 	for range cuts {
-		enough := l.expect(15 + rand.IntN(25))
+		enough := l.expect(15+rand.IntN(25), 5+rand.IntN(15))
 		console := job.Transcript{Heard: l.heard}
 		running := r.boot(t, &console, stormTask("storm"))
 		select {
@@ -43,8 +45,12 @@ func TestReboot(t *testing.T) {
 		t.Errorf("what was there was told %d times, want %d", l.checks, cuts+1)
 	}
 	t.Logf("%d procs through %d power cuts: %d ended and %d removed before one, %d cut off by one, %d found afterwards", l.count.made, cuts, l.count.ended, l.count.removed, l.count.cut, l.count.found)
-	if l.count.ended == 0 || l.count.removed == 0 || l.count.cut == 0 {
+	t.Logf("%d files in the volume, %d of them flushed before a power cut; %d that were not flushed are lost", l.volume.there, l.volume.flushed, l.volume.lost)
+	if l.count.ended == 0 || l.count.removed == 0 || l.count.cut == 0 || l.volume.flushed == 0 {
 		t.Error("that tests too little")
+	}
+	if l.volume.looks != cuts+1 || l.volume.lost == 0 {
+		t.Errorf("control: the volume was looked into %d times, and of what was not flushed %d files are lost", l.volume.looks, l.volume.lost)
 	}
 }
 
@@ -78,8 +84,9 @@ type ledger struct {
 	names  map[string]bool   // that were asked for
 	checks int
 	count  struct{ made, ended, removed, cut, found int }
+	volume struct{ flushed, there, lost, looks int }
 
-	left   int // facts until there are enough
+	left   struct{ answers, files int } // until there are enough
 	enough chan struct{}
 }
 
@@ -92,12 +99,21 @@ type entry struct {
 	cut                bool // the power went while it lived
 }
 
-// expect returns a channel that is closed when so many answers were heard.
-func (l *ledger) expect(answers int) <-chan struct{} {
+// expect returns a channel that is closed when so many answers were heard, and of so
+// many files in the volume.
+func (l *ledger) expect(answers, files int) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.left, l.enough = answers, make(chan struct{})
+	l.left.answers, l.left.files, l.enough = answers, files, make(chan struct{})
 	return l.enough
+}
+
+// counted closes the channel of whoever expects no more. Callers hold l.mu.
+func (l *ledger) counted() {
+	if l.enough != nil && l.left.answers <= 0 && l.left.files <= 0 {
+		close(l.enough)
+		l.enough = nil
+	}
 }
 
 // crash is a power cut.
@@ -117,6 +133,10 @@ func (l *ledger) crash() {
 func (l *ledger) heard(name, value string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if n, err := strconv.Atoi(value); err == nil {
+		l.inVolume(name, n)
+		return
+	}
 	var s job.Seen
 	if !strings.HasPrefix(value, "{") || json.Unmarshal([]byte(value), &s) != nil {
 		return
@@ -154,8 +174,29 @@ func (l *ledger) heard(name, value string) {
 		l.checked(s)
 		return
 	}
-	if l.left--; l.left == 0 {
-		close(l.enough)
+	l.left.answers--
+	l.counted()
+}
+
+// inVolume takes down what the app with a volume says: how many files it has flushed or,
+// after a power cut, finds there.
+func (l *ledger) inVolume(name string, n int) {
+	switch name {
+	case "durable":
+		l.volume.flushed = n
+		l.left.files--
+		l.counted()
+	case "flushed-whole":
+		l.volume.there, l.volume.looks = n, l.volume.looks+1
+		if n < l.volume.flushed {
+			l.t.Errorf("of %d files that were flushed in a volume %d are there", l.volume.flushed, n)
+		}
+	case "flushed-torn":
+		if n > 0 {
+			l.t.Errorf("%d files in a volume have their names and not their content", n)
+		}
+	case "careless-torn":
+		l.volume.lost = n
 	}
 }
 

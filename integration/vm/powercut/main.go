@@ -39,8 +39,13 @@ func content(name string) []byte {
 	return append(text, sum[:]...)
 }
 
+// write goes on where another one has ended.
 func write(dir string) error {
-	for n := 1; ; n++ {
+	all, err := filepath.Glob(filepath.Join(dir, flushed+"*"))
+	if err != nil {
+		return err
+	}
+	for n := len(all) + 1; ; n++ {
 		loose := careless + strconv.Itoa(n)
 		if err := os.WriteFile(filepath.Join(dir, loose), content(loose), 0o600); err != nil {
 			return err

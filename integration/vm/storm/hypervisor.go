@@ -46,7 +46,7 @@ func startHypervisor(dir string) (*hypervisor, error) {
 	}
 	defer log.Close()
 	h.cmd = exec.Command(job.BinDir+"/hypervisor", "serve", "--state-dir", h.dir, "--template", job.TemplateDir, "--socket", socket,
-		"--port", "0", "--log-sink", "none", "--log-format", "json", "--grace", "5s", "--stop-on-exit")
+		"--port", "0", "--log-sink", "none", "--log-format", "json", "--grace", "5s", "--stop-on-exit", "--allow-bind", job.BinDir)
 	h.cmd.Stderr = log
 	if err := h.cmd.Start(); err != nil {
 		return nil, err

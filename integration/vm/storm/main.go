@@ -44,14 +44,15 @@ func storm(dir string) error {
 	if err != nil {
 		return err
 	}
-	for range 2 {
+	clients := func() error { return h.clients(procs) }
+	for _, work := range []func() error{clients, clients, h.keep} {
 		// Ends with the machine, which loses its power.
 		go func() {
-			fmt.Println("storm:", h.clients(procs))
+			fmt.Println("storm:", work())
 			os.Exit(1)
 		}()
 	}
-	return h.clients(procs)
+	return clients()
 }
 
 // check ends the hypervisor as its operator would.
@@ -159,7 +160,7 @@ func (h *hypervisor) end(s job.Seen, procs *known) (err error) {
 }
 
 // report tells what there is once everything has settled: no proc is on its way
-// any more.
+// any more. Then it looks into the volume.
 func (h *hypervisor) report() (*known, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -177,7 +178,7 @@ func (h *hypervisor) report() (*known, error) {
 		return nil, err
 	}
 	say(job.Checked, job.Seen{Amiss: amiss})
-	return procs, nil
+	return procs, h.look()
 }
 
 // amiss is what is there and should not be.
@@ -195,7 +196,7 @@ func (h *hypervisor) amiss(all []job.Seen) (amiss []string, err error) {
 	}
 	for pattern, what := range map[string]string{
 		"set-aside/*": "set aside", "cache/.[a-z]*": "half an image", "procs/.[a-z]*": "a removed proc", "procs/*/.new-*": "a record that was being written",
-		"layers/.[a-z]*": "a removed layer",
+		"layers/.[a-z]*": "a removed layer", "volumes/.[a-z]*": "half a volume",
 	} {
 		found, err := filepath.Glob(filepath.Join(h.dir, pattern))
 		if err != nil {
