@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -96,6 +97,8 @@ type Images struct {
 	flights flights
 	holds   holds
 	pins    pins
+
+	evictions sync.WaitGroup // of files of images that were evicted
 
 	registries *oci.Client
 

@@ -28,6 +28,11 @@ func newImages(t testing.TB, cfg ImagesConfig) *Images {
 		t.Fatal(err)
 	}
 	i.retry.first = time.Millisecond
+	t.Cleanup(func() {
+		if err := i.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return i
 }
 

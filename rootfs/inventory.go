@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate/failpoint"
+	"github.com/gilliam/hypervisor/isolate/safely"
 )
 
 // A StoredImage is an image in the cache, and what there is to say of it.
@@ -97,20 +98,36 @@ func (i *Images) Remove(id string) error {
 	if !idForm.MatchString(id) {
 		return invalid("must be the id of an image")
 	}
-	dir, err := os.Open(i.cfg.Dir)
+	gone, err := i.takeAway(id)
+	return errors.Join(err, discardFolders(gone))
+}
+
+// takeAway takes an image out of sight, with the layers that nobody has then, and
+// returns the folders that are to be discarded.
+func (i *Images) takeAway(id string) (gone []string, err error) {
+	name, err := i.hide(id)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer dir.Close()
-	gone, err := i.hide(id)
-	if err != nil {
-		return err
-	}
+	gone = append(gone, filepath.Join(i.cfg.Dir, name))
 	failpoint.Hit("rootfs.image.evicted")
 	if err := i.dropRefs(id); err != nil {
-		return err
+		return gone, err
 	}
-	return errors.Join(discard(dir, gone), i.dropLayers())
+	layers, err := i.hideLayers()
+	return append(gone, layers...), err
+}
+
+// discardFolders removes folders of ours that nobody sees any more.
+func discardFolders(paths []string) (err error) {
+	for _, path := range paths {
+		dir, e := os.Open(filepath.Dir(path))
+		if e == nil {
+			e = errors.Join(discard(dir, filepath.Base(path)), dir.Close())
+		}
+		err = errors.Join(err, e)
+	}
+	return err
 }
 
 // hide takes an image out of sight, at once for everybody.
@@ -154,29 +171,36 @@ func (i *Images) dropRefs(id string) error {
 // GC removes images that no proc uses, the least recently used first, until those
 // that are left take at most most bytes, and returns what it has removed.
 func (i *Images) GC(most int64) ([]StoredImage, error) {
+	removed, gone, err := i.gc(most)
+	return removed, errors.Join(err, discardFolders(gone))
+}
+
+// gc is GC, but for the folders that are to be discarded.
+func (i *Images) gc(most int64) (removed []StoredImage, gone []string, err error) {
 	list, err := i.List()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	removed := []StoredImage{}
+	removed = []StoredImage{}
 	for n, one := range slices.Backward(slices.Clone(list)) {
 		sum, err := i.onDisk(list)
 		if err != nil || sum <= most {
-			return removed, err
+			return removed, gone, err
 		}
-		err = i.Remove(one.ID)
+		folders, err := i.takeAway(one.ID)
+		gone = append(gone, folders...)
 		switch {
 		case errors.Is(err, ErrInUse), errors.Is(err, ErrNotExist):
 			continue
 		case err != nil:
-			return removed, err
+			return removed, gone, err
 		}
 		list = slices.Delete(list, n, n+1)
 		i.evicted.Add(1)
 		i.cfg.Log.Info("image removed from the cache", "digest", one.Digest, "refs", one.Refs, "disk", one.Disk, "used", one.Used)
 		removed = append(removed, one)
 	}
-	return removed, nil
+	return removed, gone, nil
 }
 
 // ClearAside removes what was set aside as damaged, but for that from which a proc
@@ -214,12 +238,30 @@ func clearAside(where string, used func(id string) bool) (removed int, err error
 	return removed, nil
 }
 
-// evict keeps to the size of the cache after an image has come.
+// evict keeps to the size of the cache after an image has come. Who fetched that does
+// not wait until the files of those that went are gone.
 func (i *Images) evict() {
 	if i.cfg.CacheSize == 0 {
 		return
 	}
-	if _, err := i.GC(i.cfg.CacheSize); err != nil {
+	_, gone, err := i.gc(i.cfg.CacheSize)
+	if err != nil {
 		i.cfg.Log.Error("images not removed from the cache", "err", err)
 	}
+	if len(gone) == 0 {
+		return
+	}
+	// Owned by the Images: ends when the folders are gone. Close waits for it.
+	i.evictions.Go(func() {
+		if err := safely.Do(func() error { return discardFolders(gone) }); err != nil {
+			i.cfg.Log.Error("files of removed images are left until the next start", "err", err)
+		}
+	})
+}
+
+// Close waits for what was begun beside others. Nobody may fetch meanwhile, nor
+// afterwards.
+func (i *Images) Close() error {
+	i.evictions.Wait()
+	return nil
 }

@@ -139,6 +139,9 @@ func TestEviction(t *testing.T) {
 	if i.Counts().Evicted != 1 {
 		t.Errorf("counts %+v", i.Counts())
 	}
+	if err := i.Close(); err != nil || len(cacheNames(t, i)) != 3 {
+		t.Errorf("%v, and on the disk are %v", err, cacheNames(t, i))
+	}
 	if again := get("/c", "p"); again.Digest != c.Digest {
 		t.Errorf("got %+v", again)
 	}

@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
@@ -46,19 +47,11 @@ func (i *Images) layerInUse(id string) bool {
 // dropLayers removes the layers that no image lists, no proc runs from, and no image
 // that is being fetched is about to list.
 func (i *Images) dropLayers() error {
-	dir, err := os.Open(i.layersDir())
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
 	hidden, err := i.hideLayers()
-	for _, name := range hidden {
-		err = errors.Join(err, discard(dir, name))
-	}
-	return err
+	return errors.Join(err, discardFolders(hidden))
 }
 
-// hideLayers takes those layers out of sight, and returns what they are called then.
+// hideLayers takes those layers out of sight, and returns where they are then.
 func (i *Images) hideLayers() (hidden []string, err error) {
 	i.pins.mu.Lock()
 	defer i.pins.mu.Unlock()
@@ -82,11 +75,12 @@ func (i *Images) hideLayers() (hidden []string, err error) {
 		if !idForm.MatchString(id) || keep[id] || i.pins.of[id] > 0 {
 			continue
 		}
-		name := evictPrefix + id
-		if err := renameNew(i.layerFolder(id), filepath.Join(i.layersDir(), name)); err != nil {
+		// One of that name may be on its way out still.
+		gone := filepath.Join(i.layersDir(), evictPrefix+id+"-"+rand.Text())
+		if err := renameNew(i.layerFolder(id), gone); err != nil {
 			return hidden, err
 		}
-		hidden = append(hidden, name)
+		hidden = append(hidden, gone)
 	}
 	return hidden, nil
 }

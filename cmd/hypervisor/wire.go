@@ -75,7 +75,7 @@ func openNode(cfg *serveConfig, m *metrics.Metrics, log *slog.Logger) (_ *node, 
 	if err != nil {
 		return nil, err
 	}
-	closer := func() error { return errors.Join(layers.Close(), volumes.Close(), engine.Close()) }
+	closer := func() error { return errors.Join(images.Close(), layers.Close(), volumes.Close(), engine.Close()) }
 	return &node{procs: procs, templates: templates{store, procs}, images: images, scrub: scrubber(cfg, images, procs), remarks: engine.Host().Remarks(), close: closer}, nil
 }
 
