@@ -3,9 +3,12 @@
 package rootfs
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/gilliam/hypervisor/integration/registry"
 )
@@ -46,5 +49,43 @@ func TestPullHeal(t *testing.T) {
 	}
 	if err := i.Heal(t.Context(), img.Digest, nil); err == nil || i.Counts().Unhealed != 1 {
 		t.Errorf("with nobody there: %v", err)
+	}
+}
+
+// Two images that share a damaged layer are found damaged at once, and both are
+// whole when all is done.
+func TestPullHealTogether(t *testing.T) {
+	r := registry.New(t)
+	base := registry.Tar(t, registry.Named("usr/bin/x", "right"))
+	i := containers(t)
+	var images []Image
+	for _, name := range []string{"a", "b"} {
+		r.Push(name+":1", registry.Image{Layers: [][]byte{base, registry.Tar(t, registry.Named(name, ""))}})
+		images = append(images, pulled(t, i, r.Ref(name+":1")))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for range 5 {
+		if err := os.WriteFile(filepath.Join(images[0].Container.Layers[1], "usr/bin/x"), []byte("wrong"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for _, img := range images {
+			all.Go(func() {
+				changes, err := i.Verify(ctx, idOf(img.Digest), nil)
+				if err == nil && len(changes) > 0 {
+					err = i.Heal(ctx, img.Digest, nil)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		for _, img := range images {
+			if changes, err := i.Verify(ctx, idOf(img.Digest), nil); err != nil || len(changes) > 0 {
+				t.Fatalf("got %v, %v", changes, err)
+			}
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/gilliam/hypervisor/rootfs/manifest"
@@ -15,22 +16,32 @@ import (
 // fetched again.
 func (i *Images) verifyLayers(ctx context.Context, ids []string, read func(bytes int)) (all []manifest.Change, err error) {
 	for _, id := range ids {
-		changes, err := i.compareLayer(ctx, id, read)
-		if err != nil {
-			return all, fmt.Errorf("layer %.12s: %w", id, err)
-		}
-		if len(changes) == 0 {
-			continue
-		}
+		changes, err := i.verifyLayer(ctx, id, read)
 		for _, c := range changes {
 			c.Path = fmt.Sprintf("layer %.12s/%s", id, c.Path)
 			all = append(all, c)
 		}
-		if err := i.setLayerAside(id, errors.New(changes[0].String())); err != nil {
-			return all, err
+		if err != nil {
+			return all, fmt.Errorf("layer %.12s: %w", id, err)
 		}
 	}
 	return all, nil
+}
+
+func (i *Images) verifyLayer(ctx context.Context, id string, read func(bytes int)) ([]manifest.Change, error) {
+	for {
+		was, gone := os.Lstat(i.layerFolder(id))
+		changes, err := i.compareLayer(ctx, id, read)
+		switch {
+		case err == nil && len(changes) == 0, gone != nil:
+			return changes, err
+		case ctx.Err() == nil && !isStill(i.layerFolder(id), was):
+			continue // fetched again for an image that shares it
+		case err != nil:
+			return nil, err
+		}
+		return changes, i.setLayerAside(id, errors.New(changes[0].String()))
+	}
 }
 
 func (i *Images) compareLayer(ctx context.Context, id string, read func(bytes int)) ([]manifest.Change, error) {
