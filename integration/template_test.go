@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gilliam/hypervisor/integration/testbed"
 	"github.com/gilliam/hypervisor/server"
 	"github.com/gilliam/hypervisor/server/proc"
@@ -143,6 +145,39 @@ func TestTemplateVerify(t *testing.T) {
 		!regexp.MustCompile(`^etc/motd: sha256 is .*\nusr/bin/userland: mode is 4755, was 0755\n$`).MatchString(r.stdout) {
 		t.Errorf("got %s", r)
 	}
+}
+
+// File capabilities (capabilities(7)) are sealed with a template, whoever came to
+// change them is found out, and they give a program in a sandbox nothing.
+func TestTemplateFileCapabilities(t *testing.T) {
+	d := serveBare(t)
+	s := newSource(t, d)
+	sealed := s.imported("plain")
+	// cap_net_raw=ep, and with cap_net_admin, as struct vfs_cap_data has them.
+	const attr, raw, more = "security.capability", "\x01\x00\x00\x02\x00\x20\x00\x00", "\x01\x00\x00\x02\x00\x30\x00\x00"
+	zeros := strings.Repeat("\x00", 12)
+	give := func(file, what string) { must(t, unix.Setxattr(file, attr, []byte(what+zeros), 0)) }
+	program := "usr/bin/userland"
+	differs := func(want string) {
+		t.Helper()
+		if r := d.cli(t, "template", "verify", "web"); r.code != 1 || !strings.HasPrefix(r.stdout, program+": xattr.security.capability is "+want) {
+			t.Errorf("got %s, want %s", r, want)
+		}
+	}
+	give(filepath.Join(sealed.Path, program), raw)
+	differs("AQAAAgAgAAAAAAAAAAAAAAAAAAA=, was none\n")
+	must(t, unix.Removexattr(filepath.Join(sealed.Path, program), attr))
+
+	give(filepath.Join(s.dir, program), raw)
+	web := s.imported("with capabilities")
+	matches(t, d.cli(t, "template", "verify", "web"), 0, regexp.QuoteMeta("template "+refOf(web))+": as it was sealed, .*\n")
+	if p := d.run(proc.Request{Template: "web", Command: proc.Exec("grep", "CapEff", "/proc/self/status")}); d.output(p.ID) != "CapEff:\t0000000000000000\n" {
+		t.Errorf("got %q from %+v", d.output(p.ID), p)
+	}
+	give(filepath.Join(web.Path, program), more)
+	differs("AQAAAgAwAAAAAAAAAAAAAAAAAAA=, was AQAAAgAgAAAAAAAAAAAAAAAAAAA=\n")
+	must(t, unix.Removexattr(filepath.Join(web.Path, program), attr))
+	differs("none, was AQAAAgAgAAAAAAAAAAAAAAAAAAA=\n")
 }
 
 // A template is made, or was not, whenever who makes or removes it is killed: the
