@@ -51,7 +51,7 @@ soak: packages build template ## chaos for SOAK=10m and LAUNCHES=10000 launches,
 	go test -race -count=1 -v -tags $(TAGS) -timeout 2h -run '^(TestSoak|TestFlat)$$' ./integration -args -soak=$(SOAK) -launches=$(LAUNCHES) -seed=$(SEED)
 
 packages: # what the tests and benchmarks need
-	$(call apt,gcc libc6-dev pkg-config libseccomp-dev runc crun bubblewrap libapparmor1 systemd squashfs-tools erofs-utils)
+	$(call apt,gcc libc6-dev pkg-config libseccomp-dev runc crun bubblewrap libapparmor1 systemd squashfs-tools erofs-utils strace)
 
 bin/prometheus: # a real one to be scraped by, without its service
 	apt-get update && mkdir -p bin/deb && cd bin/deb && apt-get -o APT::Sandbox::User=root download prometheus

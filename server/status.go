@@ -41,6 +41,7 @@ var statuses = []row{
 	{syscall.EDQUOT, http.StatusInsufficientStorage, "no-space"},
 	{syscall.EROFS, http.StatusInsufficientStorage, "read-only"},
 	{proc.ErrUnwritable, http.StatusInsufficientStorage, "read-only"},
+	{syscall.EIO, http.StatusInternalServerError, "io"},
 	{syscall.EMFILE, http.StatusServiceUnavailable, "no-files"},
 	{syscall.ENFILE, http.StatusServiceUnavailable, "no-files"},
 	{syscall.ENOMEM, http.StatusServiceUnavailable, "no-memory"},

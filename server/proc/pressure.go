@@ -12,8 +12,9 @@ import (
 var ErrUnwritable = errors.New("the state folder cannot be written to")
 
 // PressureKinds are what a host may have too little of, or not at all: room on a
-// disk, a disk that can be written to, open files, memory, processes.
-var PressureKinds = []string{"disk", "read-only", "files", "memory", "pids"}
+// disk, a disk that can be written to, one that does what it is told, open files,
+// memory, processes.
+var PressureKinds = []string{"disk", "read-only", "io", "files", "memory", "pids"}
 
 // shortages are how the kernel says so (errno(3)).
 var shortages = []struct {
@@ -24,6 +25,7 @@ var shortages = []struct {
 	{syscall.EDQUOT, "disk"},
 	{syscall.EROFS, "read-only"},
 	{ErrUnwritable, "read-only"},
+	{syscall.EIO, "io"},
 	{syscall.EMFILE, "files"},
 	{syscall.ENFILE, "files"},
 	{syscall.ENOMEM, "memory"},

@@ -29,6 +29,7 @@ func TestShortage(t *testing.T) {
 		{&fs.PathError{Op: "open", Path: "/x", Err: syscall.EROFS}, "read-only"},
 		{unwritable(&fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.EPERM}), "read-only"},
 		{&fs.PathError{Op: "open", Path: "/etc/shadow", Err: syscall.EACCES}, ""},
+		{fmt.Errorf("write record: %w", &fs.PathError{Op: "sync", Path: "/x", Err: syscall.EIO}), "io"},
 		{dial(syscall.EMFILE), "files"},
 		{dial(syscall.ENFILE), "files"},
 		{dial(syscall.ECONNREFUSED), ""},
