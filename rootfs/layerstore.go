@@ -148,69 +148,43 @@ func (i *Images) fetchLayer(ctx context.Context, from oci.Blobs, l oci.Layer) (e
 
 // attemptLayer is one transfer. When it fails it leaves nothing.
 func (i *Images) attemptLayer(ctx context.Context, from oci.Blobs, l oci.Layer) (err error) {
-	dir, err := os.Open(i.layersDir())
+	s, err := newStaging(i.layersDir())
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	staging, err := os.MkdirTemp(i.layersDir(), stagingPrefix) // 0700
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, discard(dir, filepath.Base(staging)))
-		}
-	}()
-	root, err := os.OpenRoot(staging)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
+	defer func() { err = s.end(err) }()
 	failpoint.Hit("rootfs.layer.fetch.begun")
-	st, err := i.receiveLayer(ctx, from, l, root)
+	st, err := i.receiveLayer(ctx, from, l, s.root)
 	if err != nil {
 		return err
 	}
 	failpoint.Hit("rootfs.layer.received")
-	if err := sealLayer(ctx, staging, root, layerRecord{Stats: st, Sent: l.Size, Fetched: time.Now().UTC()}); err != nil {
+	if err := s.sealLayer(ctx, layerRecord{Stats: st, Sent: l.Size, Fetched: time.Now().UTC()}); err != nil {
 		return err
 	}
 	failpoint.Hit("rootfs.layer.sealed")
-	err = renameNew(staging, i.layerFolder(idOf(l.DiffID)))
+	err = s.publish(idOf(l.DiffID))
 	if errors.Is(err, fs.ErrExist) {
-		return discard(dir, filepath.Base(staging)) // another way was quicker
+		return s.discard() // another way was quicker
 	}
 	if err != nil {
 		return err
 	}
 	failpoint.Hit("rootfs.layer.published")
-	return dir.Sync()
+	return s.in.Sync()
 }
 
 // sealLayer lists what was unpacked, writes the record, and then all of the transfer
 // to the disk.
-func sealLayer(ctx context.Context, staging string, root *os.Root, rec layerRecord) error {
-	list, err := manifest.Scan(ctx, filepath.Join(staging, treeName), nil)
+func (s *staging) sealLayer(ctx context.Context, rec layerRecord) error {
+	list, err := manifest.Scan(ctx, filepath.Join(s.path, treeName), nil)
 	if err != nil {
 		return err
 	}
-	if rec.Tree, err = writeList(root, list); err != nil {
+	if rec.Tree, err = writeList(s.root, list); err != nil {
 		return err
 	}
-	b, err := json.Marshal(rec)
-	if err != nil {
-		return err
-	}
-	if err := root.WriteFile(layerRecordName, append(b, '\n'), 0o600); err != nil {
-		return err
-	}
-	top, err := root.Open(".")
-	if err != nil {
-		return err
-	}
-	defer top.Close()
-	return syncTree(top)
+	return s.seal(layerRecordName, rec)
 }
 
 // sweepLayers finishes what interrupted transfers and removals have left.

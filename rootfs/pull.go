@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -246,31 +244,17 @@ func containerRecord(ref oci.Reference, opened oci.Image, layers []layerRecord) 
 
 // recordContainer makes the image's folder, whose tree stays empty.
 func (i *Images) recordContainer(rec record) (_ Image, err error) {
-	dir, err := os.Open(i.cfg.Dir)
+	s, err := newStaging(i.cfg.Dir)
 	if err != nil {
 		return Image{}, err
 	}
-	defer dir.Close()
-	staging, err := os.MkdirTemp(i.cfg.Dir, stagingPrefix)
-	if err != nil {
+	defer func() { err = s.end(err) }()
+	if err := s.root.Mkdir(treeName, 0o755); err != nil {
 		return Image{}, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, discard(dir, filepath.Base(staging)))
-		}
-	}()
-	root, err := os.OpenRoot(staging)
-	if err != nil {
-		return Image{}, err
-	}
-	defer root.Close()
-	if err := root.Mkdir(treeName, 0o755); err != nil {
-		return Image{}, err
-	}
-	if err := seal(root, rec); err != nil {
+	if err := s.seal(recordName, rec); err != nil {
 		return Image{}, err
 	}
 	failpoint.Hit("rootfs.container.sealed")
-	return i.publish(dir, staging, rec)
+	return i.publish(s, rec)
 }

@@ -2,13 +2,11 @@ package rootfs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate/failpoint"
@@ -57,27 +55,13 @@ func (i *Images) attempt(ctx context.Context, src source, had mark, digest strin
 	if b.size > i.cfg.Limits.Download {
 		return Image{}, i.tooLong()
 	}
-	dir, err := os.Open(i.cfg.Dir)
+	s, err := newStaging(i.cfg.Dir)
 	if err != nil {
 		return Image{}, err
 	}
-	defer dir.Close()
-	staging, err := os.MkdirTemp(i.cfg.Dir, stagingPrefix) // 0700
-	if err != nil {
-		return Image{}, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, discard(dir, filepath.Base(staging)))
-		}
-	}()
-	root, err := os.OpenRoot(staging)
-	if err != nil {
-		return Image{}, err
-	}
-	defer root.Close()
+	defer func() { err = s.end(err) }()
 	failpoint.Hit("rootfs.image.begun")
-	rec, list, err := i.receive(ctx, abort, b, root)
+	rec, list, err := i.receive(ctx, abort, b, s.root)
 	if err != nil {
 		return Image{}, err
 	}
@@ -87,19 +71,19 @@ func (i *Images) attempt(ctx context.Context, src source, had mark, digest strin
 	failpoint.Hit("rootfs.image.received")
 	ref := refRecord{Ref: src.String(), Image: idOf(rec.Digest), Mark: b.mark, Fetched: time.Now().UTC()}
 	if img, err = i.cached(ref.Image); err == nil { // it is known from elsewhere
-		return img, errors.Join(discard(dir, filepath.Base(staging)), i.writeRef(src.key(), ref))
+		return img, errors.Join(s.discard(), i.writeRef(src.key(), ref))
 	} else if !errors.Is(err, ErrNotExist) {
 		return Image{}, err
 	}
 	rec.Version, rec.Ref, rec.Fetched = imageVersion, ref.Ref, ref.Fetched
-	if rec.Tree, err = writeList(root, list); err != nil {
+	if rec.Tree, err = writeList(s.root, list); err != nil {
 		return Image{}, err
 	}
-	if err := seal(root, rec); err != nil {
+	if err := s.seal(recordName, rec); err != nil {
 		return Image{}, err
 	}
 	failpoint.Hit("rootfs.image.sealed")
-	if img, err = i.publish(dir, staging, rec); err != nil {
+	if img, err = i.publish(s, rec); err != nil {
 		return Image{}, err
 	}
 	return img, i.writeRef(src.key(), ref)
@@ -115,30 +99,13 @@ func writeList(root *os.Root, list manifest.Manifest) (hash string, err error) {
 	return list.Hash(), errors.Join(err, f.Close())
 }
 
-// seal writes the record, and then all of the transfer to the disk.
-func seal(root *os.Root, rec record) error {
-	b, err := json.Marshal(rec)
-	if err != nil {
-		return err
-	}
-	if err := root.WriteFile(recordName, append(b, '\n'), 0o600); err != nil {
-		return err
-	}
-	top, err := root.Open(".")
-	if err != nil {
-		return err
-	}
-	defer top.Close()
-	return syncTree(top)
-}
-
 // publish makes a sealed transfer visible. If the same image has meanwhile come by
 // another way, that one stays.
-func (i *Images) publish(dir *os.File, staging string, rec record) (Image, error) {
+func (i *Images) publish(s *staging, rec record) (Image, error) {
 	id := idOf(rec.Digest)
-	err := renameNew(staging, filepath.Join(i.cfg.Dir, id))
+	err := s.publish(id)
 	if errors.Is(err, fs.ErrExist) {
-		if err := discard(dir, filepath.Base(staging)); err != nil {
+		if err := s.discard(); err != nil {
 			return Image{}, err
 		}
 		return i.cached(id)
@@ -147,7 +114,7 @@ func (i *Images) publish(dir *os.File, staging string, rec record) (Image, error
 		return Image{}, err
 	}
 	failpoint.Hit("rootfs.image.published")
-	if err := dir.Sync(); err != nil {
+	if err := s.in.Sync(); err != nil {
 		return Image{}, err
 	}
 	return i.image(id, rec), nil
