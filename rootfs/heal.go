@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // errNoSource is an image of which nobody can say where it came from.
@@ -57,9 +56,8 @@ func (i *Images) missing() (ids []string, err error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		id, aside := strings.CutPrefix(e.Name(), damagedPrefix)
-		id, _, _ = strings.Cut(id, "-")
-		if !aside || !idForm.MatchString(id) || slices.Contains(ids, id) {
+		id := asideOf(e.Name())
+		if !idForm.MatchString(id) || slices.Contains(ids, id) {
 			continue
 		}
 		if _, err := os.Lstat(filepath.Join(i.cfg.Dir, id)); err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -171,5 +172,36 @@ func TestHealRecord(t *testing.T) {
 	}
 	if err := i.Heal(t.Context(), img.Digest, nil); err != nil || contentOf(t, img) != "good" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Of what was set aside of one image the newest is kept, and all from which procs run.
+func TestThinAside(t *testing.T) {
+	a, b := newOrigin(t, imageOf(t, "a")), newOrigin(t, imageOf(t, "b"))
+	i := newImages(t, ImagesConfig{})
+	imgs := []Image{fetchOK(t, i, Want{Ref: a.URL}), fetchOK(t, i, Want{Ref: b.URL, Holder: "p"})}
+	for range 3 {
+		for _, img := range imgs {
+			found(t, i, img)
+			if err := i.Heal(t.Context(), img.Digest, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	before := cacheNames(t, i)
+	if err := i.thinAside(); err != nil {
+		t.Fatal(err)
+	}
+	left := map[string]string{} // of each id, the newest
+	count := map[string]int{}
+	for _, name := range cacheNames(t, i) {
+		if id := asideOf(name); id != "" {
+			left[id] = max(left[id], name)
+			count[id]++
+		}
+	}
+	if idA, idB := idOf(imgs[0].Digest), idOf(imgs[1].Digest); count[idA] != 1 || count[idB] != 3 || !slices.Contains(before, left[idA]) ||
+		slices.ContainsFunc(before, func(name string) bool { return asideOf(name) == idA && name > left[idA] }) {
+		t.Errorf("left %v of %v", left, before)
 	}
 }

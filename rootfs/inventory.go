@@ -203,41 +203,6 @@ func (i *Images) gc(most int64) (removed []StoredImage, gone []string, err error
 	return removed, gone, nil
 }
 
-// ClearAside removes what was set aside as damaged, but for that from which a proc
-// runs, and tells how many there were.
-func (i *Images) ClearAside() (removed int, err error) {
-	for where, used := range map[string]func(id string) bool{i.cfg.Dir: i.inUse, i.layersDir(): i.layerInUse} {
-		n, err := clearAside(where, used)
-		if removed += n; err != nil {
-			return removed, err
-		}
-	}
-	return removed, nil
-}
-
-func clearAside(where string, used func(id string) bool) (removed int, err error) {
-	dir, err := os.Open(where)
-	if err != nil {
-		return 0, err
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return 0, err
-	}
-	for _, name := range names {
-		id, aside := strings.CutPrefix(name, damagedPrefix)
-		if id, _, _ = strings.Cut(id, "-"); !aside || used(id) {
-			continue
-		}
-		if err := discard(dir, name); err != nil {
-			return removed, err
-		}
-		removed++
-	}
-	return removed, nil
-}
-
 // evict keeps to the size of the cache after an image has come. Who fetched that does
 // not wait until the files of those that went are gone.
 func (i *Images) evict() {

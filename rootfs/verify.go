@@ -107,6 +107,9 @@ func (i *Images) Scrub(ctx context.Context, rate int64, every time.Duration, fro
 			continue
 		}
 		i.healAll(ctx, from)
+		if err := i.thinAside(); err != nil {
+			i.cfg.Log.Error("images that were set aside not removed", "err", err)
+		}
 		slow := &pacer{ctx: ctx, rate: rate}
 		for _, one := range list {
 			changes, err := i.Verify(ctx, one.ID, slow.read)
