@@ -6,9 +6,10 @@ import (
 	"github.com/gilliam/hypervisor/isolate/safely"
 )
 
-// An ahead reads from r before it is asked, so that an archive is decompressed
-// while what came before is written.
+// An ahead reads from r before it is asked. An archive is received and hashed by
+// one, decompressed by another, while what came before is written.
 type ahead struct {
+	least       int
 	abort       func() // makes r end
 	full, empty chan chunk
 	stop, done  chan struct{}
@@ -28,10 +29,12 @@ const (
 	chunkSize = 256 << 10
 )
 
-func newAhead(r io.Reader, abort func()) *ahead {
-	a := &ahead{abort: abort, full: make(chan chunk, chunks), empty: make(chan chunk, chunks), stop: make(chan struct{}), done: make(chan struct{})}
+// newAhead reads from r, which abort ends, and gives out pieces of at least so many
+// bytes if there are.
+func newAhead(r io.Reader, least int, abort func()) *ahead {
+	a := &ahead{least: least, abort: abort, full: make(chan chunk, chunks), empty: make(chan chunk, chunks), stop: make(chan struct{}), done: make(chan struct{})}
 	for range chunks {
-		a.empty <- chunk{b: make([]byte, chunkSize)}
+		a.empty <- chunk{}
 	}
 	// Owned by a: ends with r, or with close, which waits for it.
 	go a.run(r)
@@ -47,9 +50,12 @@ func (a *ahead) run(r io.Reader) {
 			return
 		case c = <-a.empty:
 		}
+		if c.b == nil {
+			c.b = make([]byte, chunkSize)
+		}
 		// What is decompressed comes from strangers: a panic is an error like others.
 		c.err = safely.Do(func() (err error) {
-			for err == nil && c.n < len(c.b) {
+			for err == nil && c.n < a.least {
 				var k int
 				k, err = r.Read(c.b[c.n:])
 				c.n += k
@@ -82,10 +88,8 @@ func (a *ahead) Read(p []byte) (int, error) {
 // close ends the reading ahead; r is nobody's any more when it returns.
 func (a *ahead) close() {
 	close(a.stop)
-	select {
-	case <-a.done:
-	default:
+	if a.now.err == nil {
 		a.abort() // it may be waiting for a server
-		<-a.done
 	}
+	<-a.done
 }

@@ -2,11 +2,8 @@ package rootfs
 
 import (
 	"archive/tar"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"path"
@@ -34,20 +31,21 @@ func (u *unpacker) file(h *tar.Header, name string, body io.Reader) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
-	sum := sha256.New()
-	n, err := u.fill(f, body, sum)
+	u.sums.begin(h.Size)
+	n, err := u.fill(f, body)
 	if err != nil {
 		return err
 	}
 	u.Disk += (n + blockSize - 1) &^ (blockSize - 1)
-	u.note(manifest.Entry{Path: name, Type: manifest.File, Mode: uint32(mode), Size: n, SHA256: hex.EncodeToString(sum.Sum(nil))})
+	u.note(manifest.Entry{Path: name, Type: manifest.File, Mode: uint32(mode), Size: n}, u.sums.end())
 	return f.finish(mode, sane(h.ModTime))
 }
 
-// fill writes what body holds, hashes and counts it, and keeps to the limits.
-func (u *unpacker) fill(f newFile, body io.Reader, sum hash.Hash) (n int64, err error) {
+// fill writes what body holds, has it hashed, counts it, and keeps to the limits.
+func (u *unpacker) fill(f newFile, body io.Reader) (n int64, err error) {
 	for {
-		k, err := body.Read(u.buf)
+		buf := u.sums.buffer()
+		k, err := body.Read(buf)
 		if k > 0 {
 			n += int64(k)
 			u.Bytes += int64(k)
@@ -57,8 +55,8 @@ func (u *unpacker) fill(f newFile, body io.Reader, sum hash.Hash) (n int64, err 
 			if err := u.ratio(u.Bytes); err != nil {
 				return n, err
 			}
-			sum.Write(u.buf[:k])
-			if err := f.write(u.buf[:k]); err != nil {
+			u.sums.add(k)
+			if err := f.write(buf[:k]); err != nil {
 				return n, err
 			}
 		}
@@ -95,7 +93,7 @@ func (u *unpacker) symlink(name, target string) error {
 	if err != nil {
 		return err
 	}
-	u.note(manifest.Entry{Path: name, Type: manifest.Link, Target: target, Mode: 0o777})
+	u.note(manifest.Entry{Path: name, Type: manifest.Link, Target: target, Mode: 0o777}, nil)
 	return makeLinkAt(dir, base, target)
 }
 
@@ -123,7 +121,7 @@ func (u *unpacker) link(name, target string) error {
 	}
 	e := u.list[old]
 	e.Path = name
-	u.note(e)
+	u.note(e.Entry, e.sum)
 	return u.root.Link(old, name)
 }
 

@@ -91,7 +91,13 @@ type stats struct {
 // or replaces the first, as if it had been written alike.
 func unpack(r io.Reader, root *os.Root, lim UnpackLimits, spool func() (*os.File, error)) (stats, error) {
 	lim = lim.withDefaults()
-	sent := &meter{r: r}
+	abort := func() {}
+	if a, ok := r.(interface{ abort() }); ok {
+		abort = a.abort
+	}
+	ahead := newAhead(r, 1, abort) // what has come is not kept back
+	defer ahead.close()
+	sent := &meter{r: ahead}
 	in := bufio.NewReaderSize(sent, 64<<10)
 	head, err := in.Peek(4)
 	switch {
@@ -101,10 +107,18 @@ func unpack(r io.Reader, root *os.Root, lim UnpackLimits, spool func() (*os.File
 		return stats{}, err
 	}
 	u := newUnpacker(root, lim, sent)
-	if a, ok := r.(interface{ abort() }); ok {
-		u.abort = a.abort
+	u.abort = abort
+	if err = u.unpack(in, bytes.Equal(head, []byte(zipMagic)), spool); err == nil {
+		u.List, err = u.manifest()
 	}
-	if bytes.Equal(head, []byte(zipMagic)) {
+	return u.stats, errors.Join(err, u.close())
+}
+
+// unpack makes all entries, and returns when their sums are there.
+func (u *unpacker) unpack(in io.Reader, zipped bool, spool func() (*os.File, error)) (err error) {
+	u.sums = newHasher()
+	defer u.sums.close()
+	if zipped {
 		err = u.unzip(in, spool)
 	} else {
 		err = u.untar(in)
@@ -112,10 +126,7 @@ func unpack(r io.Reader, root *os.Root, lim UnpackLimits, spool func() (*os.File
 	if err == nil && u.Entries == 0 {
 		err = errors.New("the archive is empty: it must hold the files of the app")
 	}
-	if err == nil {
-		u.List, err = u.manifest()
-	}
-	return u.stats, errors.Join(err, u.close())
+	return err
 }
 
 // untar unpacks a tar that may be compressed.
@@ -129,9 +140,13 @@ func (u *unpacker) untar(r io.Reader) error {
 	if how != Uncompressed {
 		u.Format += "+" + string(how)
 	}
-	ahead := newAhead(zr, u.abort)
-	defer ahead.close()
-	in := bufio.NewReaderSize(&capped{r: ahead, u: u}, 64<<10)
+	tarred := io.Reader(zr)
+	if how != Uncompressed {
+		ahead := newAhead(zr, chunkSize, u.abort)
+		defer ahead.close()
+		tarred = ahead
+	}
+	in := bufio.NewReaderSize(&capped{r: tarred, u: u}, 512) // for sniff; all else goes by it
 	if err := sniff(in, how); err != nil {
 		return err
 	}

@@ -2,14 +2,13 @@ package rootfs
 
 import (
 	"archive/tar"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -19,7 +18,8 @@ import (
 
 // An unpacker makes one entry after the other. It remembers every folder that
 // it has made; what is not among them is no folder, so that no entry can be
-// written through a link.
+// written through a link. What it reads from has read ahead in goroutines of its
+// own, and so has sums, to which it gives what is to be hashed.
 type unpacker struct {
 	stats
 	root *os.Root
@@ -28,29 +28,42 @@ type unpacker struct {
 
 	abort func()               // ends what is waited for there
 	dirs  map[string]time.Time // cleaned name to the time it is to have at the end
-	list  map[string]manifest.Entry
-	buf   []byte
+	list  map[string]made
+	sums  *hasher
 
 	at   string // the folder that here is
 	here *os.File
 }
 
 func newUnpacker(root *os.Root, lim UnpackLimits, sent *meter) *unpacker {
-	return &unpacker{root: root, lim: lim, sent: sent, abort: func() {}, dirs: map[string]time.Time{".": {}}, list: map[string]manifest.Entry{}, buf: make([]byte, 256<<10)}
+	return &unpacker{root: root, lim: lim, sent: sent, abort: func() {}, dirs: map[string]time.Time{".": {}}, list: map[string]made{}}
+}
+
+// A made entry is to have its sum, if it has one, when all are known.
+type made struct {
+	manifest.Entry
+	sum *sum
 }
 
 // note lists what was made. Of two entries of one name the last is what there is.
-func (u *unpacker) note(e manifest.Entry) {
+func (u *unpacker) note(e manifest.Entry, s *sum) {
 	e.UID, e.GID = uint32(os.Geteuid()), uint32(os.Getegid())
-	u.list[e.Path] = e
+	u.list[e.Path] = made{e, s}
 }
 
-// manifest is the list of all that was made.
+// manifest is the list of all that was made. The sums must be there.
 func (u *unpacker) manifest() (manifest.Manifest, error) {
 	for name := range u.dirs {
-		u.note(manifest.Entry{Path: name, Type: manifest.Dir, Mode: 0o755})
+		u.note(manifest.Entry{Path: name, Type: manifest.Dir, Mode: 0o755}, nil)
 	}
-	return manifest.New(slices.Collect(maps.Values(u.list)))
+	all := make([]manifest.Entry, 0, len(u.list))
+	for _, m := range u.list {
+		if m.sum != nil {
+			m.SHA256 = hex.EncodeToString(m.sum[:])
+		}
+		all = append(all, m.Entry)
+	}
+	return manifest.New(all)
 }
 
 // all makes every entry of a tar.

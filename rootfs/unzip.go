@@ -27,7 +27,7 @@ func (u *unpacker) unzip(r io.Reader, spool func() (*os.File, error)) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	n, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{r}, u.buf)
+	n, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{r}, u.sums.buffer())
 	if err != nil {
 		return err
 	}
