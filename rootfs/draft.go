@@ -5,16 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/gilliam/hypervisor/isolate/failpoint"
 	"github.com/gilliam/hypervisor/rootfs/manifest"
+	"github.com/gilliam/hypervisor/rootfs/workdir"
 )
 
 // A Draft is a root file system that is being made into a template:
@@ -33,8 +31,8 @@ type Draft struct {
 
 	t       *Templates
 	name    string
-	staging string   // holds Dir, and later what is known of it
-	lock    *os.File // staging, locked as long as somebody works on it
+	staging string // holds Dir, and later what is known of it; "" once it is discarded
+	work    *workdir.Dir
 }
 
 // SealOptions say what belongs to a template beside its tree.
@@ -69,28 +67,22 @@ func (t *Templates) newDraft(name string) (_ *Draft, err error) {
 			return nil, err
 		}
 	} else {
-		unlock, err := t.lockStore() // against a Sweep before it is locked
+		unlock, err := t.lockStore() // so that nobody takes it for a leftover before it is locked
 		if err != nil {
 			return nil, err
 		}
 		defer unlock()
 	}
-	staging, err := os.MkdirTemp(in, draftPrefix) // 0700
+	work, err := workdir.Make(in, draftPrefix)
 	if err != nil {
 		return nil, err
 	}
-	d := &Draft{Dir: filepath.Join(staging, treeName), t: t, name: name, staging: staging}
+	d := &Draft{Dir: filepath.Join(work.Path, treeName), t: t, name: name, staging: work.Path, work: work}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Discard())
 		}
 	}()
-	if d.lock, err = os.Open(staging); err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, &fs.PathError{Op: "flock", Path: staging, Err: err}
-	}
 	if err := os.Mkdir(d.Dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -132,18 +124,11 @@ func (t *Templates) isFolder(name string) bool {
 
 // Discard removes the draft, if it was not sealed.
 func (d *Draft) Discard() error {
-	var err error
-	if d.staging != "" {
-		var in *os.File
-		if in, err = os.Open(filepath.Dir(d.staging)); err == nil {
-			err = errors.Join(discard(in, filepath.Base(d.staging)), in.Close())
-		}
-		d.staging = ""
+	if d.staging == "" {
+		return nil
 	}
-	if d.lock != nil {
-		err = errors.Join(err, d.lock.Close())
-		d.lock = nil
-	}
+	err := errors.Join(discardFolders([]string{d.staging}), d.work.Abandon())
+	d.staging = ""
 	return err
 }
 

@@ -117,7 +117,7 @@ func (i *importer) tar(ctx context.Context, r io.Reader) (what string, err error
 	}
 	what, err = i.image(ctx, image)
 	if err == nil {
-		err = discard(i.d.lock, filepath.Base(image))
+		err = discardFolders([]string{image})
 	}
 	return what, err
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 )
 
@@ -23,14 +24,14 @@ func TestSweepTemplates(t *testing.T) {
 	busy := b.draft("busy")
 	// A draft that is not complete, one that is, and one whose tree never came.
 	half := b.draft("half")
-	must(unlocked(half))
+	must(killed(half))
 	whole := b.draft("whole")
 	must(b.ts.furnish(t.Context(), whole.Dir, AdoptOptions{}))
 	_, err := b.ts.describe(t.Context(), "whole", whole.Dir, whole.staging, SealOptions{})
-	must(err, unlocked(whole))
+	must(err, killed(whole))
 	treeless := b.draft("treeless")
 	_, err = b.ts.describe(t.Context(), "treeless", treeless.Dir, treeless.staging, SealOptions{})
-	must(err, os.RemoveAll(treeless.Dir), unlocked(treeless))
+	must(err, os.RemoveAll(treeless.Dir), killed(treeless))
 	// A removal, a version that is not pointed to, and a name without versions.
 	must(os.MkdirAll(filepath.Join(store, gonePrefix+"1", "tree/etc"), 0o700))
 	lost := b.seal("lost")
@@ -61,8 +62,51 @@ func TestSweepTemplates(t *testing.T) {
 	must(OpenTemplates(TemplatesConfig{Dir: filepath.Join(b.dir, "none")}).Sweep(slog.New(slog.DiscardHandler)))
 }
 
-// unlocked is a draft as a kill leaves it.
-func unlocked(d *Draft) error {
-	defer func() { d.lock = nil }()
-	return d.lock.Close()
+// killed leaves a draft as a kill does.
+func killed(d *Draft) error {
+	d.staging = ""
+	return d.work.Abandon()
+}
+
+// However sweeps and drafts meet, a draft that was begun is there, in the store and for
+// the folder that the default template is.
+func TestDraftWhileSwept(t *testing.T) {
+	for name, cfg := range map[string]TemplatesConfig{
+		"store":  {Dir: filepath.Join(t.TempDir(), "templates")},
+		"folder": {Default: filepath.Join(t.TempDir(), "own", "template")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ts := OpenTemplates(cfg)
+			ended := make(chan struct{})
+			var sweeping sync.WaitGroup
+			// Ends with the drafts; the test waits.
+			sweeping.Go(func() {
+				for {
+					select {
+					case <-ended:
+						return
+					default:
+					}
+					if err := ts.Sweep(slog.New(slog.DiscardHandler)); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			for range 100 {
+				d, err := ts.Draft(DefaultTemplate)
+				if err != nil {
+					t.Error(err)
+					break
+				}
+				if err := os.WriteFile(filepath.Join(d.Dir, "f"), nil, 0o600); err != nil {
+					t.Error(err)
+				}
+				if err := d.Discard(); err != nil {
+					t.Error(err)
+				}
+			}
+			close(ended)
+			sweeping.Wait()
+		})
+	}
 }
