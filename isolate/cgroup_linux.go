@@ -131,28 +131,6 @@ func usage(m cgroups.Manager) (Usage, error) {
 	}, nil
 }
 
-// killCgroup sends SIGKILL to every process in the cgroup, of which I/O may be
-// limited. With cgroup.kill nothing can fork past it (cgroup-v2.rst); without, it
-// is done until no process is left, and the death of PID 1 of the sandbox ends the
-// rest anyway.
-func killCgroup(m cgroups.Manager, limited bool) {
-	if limited {
-		liftIO(m)
-	}
-	if dir := m.Path(""); dir != "" && cgroups.WriteFile(dir, "cgroup.kill", "1") == nil {
-		return
-	}
-	for range 10 {
-		pids, err := m.GetAllPids()
-		if err != nil || len(pids) == 0 {
-			return
-		}
-		for _, pid := range pids {
-			_ = unix.Kill(pid, unix.SIGKILL)
-		}
-	}
-}
-
 // RemoveCgroup kills every process in the cgroup of the sandbox id and removes
 // it: what a hypervisor that was killed may have left. A cgroup that is not
 // there is no error.
