@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gilliam/hypervisor/isolate/failpoint"
+	"github.com/gilliam/hypervisor/server/proc/durable"
 )
 
 // termAt are the moments of a stop at which SIGTERM, or the signal that the proc
@@ -173,13 +174,15 @@ func (m *Manager) discard(id string) error {
 		return nil
 	}
 	trash := filepath.Join(m.procsDir(), trashPrefix+id)
-	// The rename makes it gone at once, for a start after a crash.
+	// The rename makes it gone at once, for a start after a crash, and once it is on the
+	// disk also for one after a power cut.
 	err := os.Rename(i.dir, trash)
 	gone := err == nil
 	if gone {
 		failpoint.Hit("proc.trashed")
 		m.outbox.Forget(id)
-		err = os.RemoveAll(trash) // what it leaves is found by the next audit
+		// What these leave is found by the next audit.
+		err = errors.Join(durable.SyncDir(m.procsDir()), os.RemoveAll(trash))
 	}
 	m.mu.Lock()
 	delete(m.going, id)
