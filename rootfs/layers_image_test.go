@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -52,12 +51,32 @@ func TestImages(t *testing.T) {
 	}
 }
 
-// awaitReady waits until as many layers are ready as are made ahead.
-func awaitReady(t *testing.T, l *Layers, prepared *atomic.Int64, n int64) {
+// A readiness hears of each layer that is made ahead.
+type readiness struct {
+	images chan string
+	heard  []string
+}
+
+// await waits until as many layers are ready as are made ahead: have been prepared,
+// and are not taken. All but the last of them can be, then.
+func (r *readiness) await(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); prepared.Load() < n || len(l.stock.made) < readyLayers-1; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d layers prepared, want %d", prepared.Load(), n)
+	late := time.After(10 * time.Second)
+	for {
+		ready := 0
+		for _, image := range r.heard {
+			if _, err := os.Lstat(image); err == nil {
+				ready++
+			}
+		}
+		if ready >= readyLayers {
+			return
+		}
+		select {
+		case image := <-r.images:
+			r.heard = append(r.heard, image)
+		case <-late:
+			t.Fatalf("of %d layers that were prepared %d are ready", len(r.heard), ready)
 		}
 	}
 }
@@ -67,21 +86,21 @@ func TestReadyLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var prepared atomic.Int64
+	prepared := readiness{images: make(chan string, 20)}
 	err = l.KeepReady(small, func(image string, limits isolate.Limits) error {
-		prepared.Add(1)
+		prepared.images <- image
 		_, err := os.Lstat(image)
 		return errors.Join(err, limits.Check())
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	awaitReady(t, l, &prepared, readyLayers)
+	prepared.await(t)
 	before := left(t, l)
 	if _, err := l.CreateImage("a", small); err != nil {
 		t.Fatal(err)
 	}
-	awaitReady(t, l, &prepared, readyLayers+1)
+	prepared.await(t)
 	// One of those that were ready is the layer now.
 	if gone := slices.DeleteFunc(before, func(name string) bool { _, err := os.Lstat(filepath.Join(l.dir, name)); return err == nil }); len(gone) != 1 {
 		t.Errorf("%d of the layers made ahead were used", len(gone))
@@ -97,7 +116,7 @@ func TestReadyLayers(t *testing.T) {
 			t.Errorf("%s: %v %v", id, fi, err)
 		}
 	}
-	awaitReady(t, l, &prepared, readyLayers)
+	prepared.await(t)
 	_, err = l.CreateImage("c", small)
 	wantErr(t, err, ErrExist, "layer c already exists")
 	dir := l.dir

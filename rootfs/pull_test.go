@@ -3,7 +3,9 @@
 package rootfs
 
 import (
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -19,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gilliam/hypervisor/integration/registry"
+	"github.com/gilliam/hypervisor/rootfs/oci"
 )
 
 // containers opens a cache that may ask registries on loopback.
@@ -189,7 +192,8 @@ func TestPullGC(t *testing.T) {
 // Layers of an image that is being fetched stay, whatever goes meanwhile.
 func TestPullWhileGC(t *testing.T) {
 	r := registry.New(t)
-	r.Push("a:1", registry.Image{Layers: [][]byte{registry.Tar(t, registry.Named("a", "")), registry.Tar(t, registry.Named("b", ""))}})
+	layers := [][]byte{registry.Tar(t, registry.Named("a", "")), registry.Tar(t, registry.Named("b", ""))}
+	r.Push("a:1", registry.Image{Layers: layers})
 	r.Push("b:1", registry.Image{Layers: [][]byte{registry.Tar(t, registry.Named("c", ""))}})
 	i := containers(t)
 	other := pulled(t, i, r.Ref("b:1"))
@@ -197,8 +201,16 @@ func TestPullWhileGC(t *testing.T) {
 	r.Before(func(_ http.ResponseWriter, req *http.Request) bool {
 		// The configuration, one layer, and the other, which waits for the one.
 		if strings.Contains(req.URL.Path, "/v2/a/blobs/") && blobs.Add(1) == 3 {
-			for len(slices.DeleteFunc(inLayers(t, i), func(name string) bool { return !idForm.MatchString(name) })) < 2 && req.Context().Err() == nil {
-				time.Sleep(time.Millisecond) // until the deadline of the transfer
+			there := make(chan error, len(layers))
+			for _, l := range layers {
+				// Joins the transfer of the layer, and ends with it or with this request.
+				go func() {
+					_, err := i.provideLayer(req.Context(), nil, oci.Reference{}, oci.Layer{DiffID: fmt.Sprintf("sha256:%x", sha256.Sum256(l))})
+					there <- err
+				}()
+			}
+			if err := <-there; err != nil {
+				t.Error(err)
 			}
 			if err := i.Remove(idOf(other.Digest)); err != nil {
 				t.Error(err)
