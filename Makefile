@@ -43,7 +43,7 @@ $(TEMPLATE)/etc/os-release: | build
 
 test: packages vm-packages build lint template bin/prometheus bin/lxc ## every test, on real sandboxes (root)
 	go test -race -count=1 -tags $(TAGS) -timeout 20m ./...
-	go test -run '^$$' -fuzz FuzzUnpack -fuzztime 20s ./rootfs
+	go test -run '^$$' -fuzz FuzzUnpack -fuzztime 20s -fuzzminimizetime 20x ./rootfs # goroutines make coverage vary: minimizing would take all of the time
 	go test -tags $(TAGS) -run '^$$' -bench Launch -benchtime 30x ./integration/oracle
 	$(call vm,)
 

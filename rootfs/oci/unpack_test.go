@@ -281,7 +281,7 @@ func TestUnpackHostile(t *testing.T) {
 }
 
 // FuzzUnpack lets nothing of any layer out of its folder, and leaves no device but
-// whiteouts in it.
+// whiteouts in it. It is best run with -fuzzminimizetime 20x, as FuzzLayer of package tree is.
 func FuzzUnpack(f *testing.F) {
 	f.Add(layer(f, dir("a"), file("a/b", "x"), whiteout("a/.wh.c"), whiteout("d/.wh..wh..opq"), sym("e", "../.."), hard("g", "a/b")))
 	f.Add(layer(f, sym("a", ".."), file("a/x", "")))
