@@ -33,5 +33,5 @@ var notHere = map[string]string{
 
 // modules are what the guest needs that Debian's kernel has not built in.
 var modules = []string{
-	"virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "loop", "squashfs", "erofs", "overlay", "tcp_diag", "fuse",
+	"virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "loop", "squashfs", "erofs", "overlay", "tcp_diag", "fuse", "dm_mod",
 }

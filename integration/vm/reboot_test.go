@@ -58,24 +58,6 @@ func stormTask(verb string) job.Task {
 	return job.Task{Name: verb, Dir: job.StateDir, Args: []string{job.BinDir + "/storm", verb, job.StateDir}, Timeout: deadline}
 }
 
-// The clock of the machine is set a year ahead, two years back and right again: no
-// proc ends of it, checks go on, and a stop takes as long as it should.
-func TestClockJumps(t *testing.T) {
-	r := newRig(t, nil, "cmd/hypervisor", "integration/vm/storm")
-	r.keepState(t, 1<<30)
-	console := r.run(t, stormTask("clock"))
-	var s job.Seen
-	if err := json.Unmarshal([]byte(console.Facts[job.Checked]), &s); err != nil {
-		t.Fatalf("%v\n%s", err, console.Tail(40))
-	}
-	for _, text := range s.Amiss {
-		t.Errorf("amiss: %s", text)
-	}
-	if r := console.Results["clock"]; r == nil || r.Code != 0 {
-		t.Errorf("got %+v", r)
-	}
-}
-
 // A ledger is what the host has heard of procs. It outlives the machine.
 type ledger struct {
 	t      *testing.T

@@ -4,6 +4,7 @@
 //	storm storm DIR // for ever
 //	storm check DIR // what is there now, and then an end in order
 //	storm clock DIR // sets the machine's clock a year ahead and back under procs that run
+//	storm faulty DIR // has the disk of DIR answer with errors for a while
 //
 // All start the hypervisor on the state in DIR. The first two tell what it makes of what
 // the power cut has left: each proc, and what is not as it should be. Everything that

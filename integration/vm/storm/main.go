@@ -14,9 +14,9 @@ import (
 )
 
 func main() {
-	verbs := map[string]func(dir string) error{"storm": storm, "check": check, "clock": clock}
+	verbs := map[string]func(dir string) error{"storm": storm, "check": check, "clock": clock, "faulty": faulty}
 	if len(os.Args) != 3 || verbs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: storm storm|check|clock DIR")
+		fmt.Fprintln(os.Stderr, "usage: storm storm|check|clock|faulty DIR")
 		os.Exit(2)
 	}
 	if err := verbs[os.Args[1]](os.Args[2]); err != nil {
