@@ -7,10 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"strings"
-	"time"
 
 	"github.com/gilliam/hypervisor/rootfs/manifest"
+	"github.com/gilliam/hypervisor/rootfs/member"
 )
 
 // blockSize is what a file system hands out at least.
@@ -38,7 +37,7 @@ func (u *unpacker) file(h *tar.Header, name string, body io.Reader) (err error) 
 	}
 	u.Disk += (n + blockSize - 1) &^ (blockSize - 1)
 	u.note(manifest.Entry{Path: name, Type: manifest.File, Mode: uint32(mode), Size: n}, u.sums.end())
-	return f.finish(mode, sane(h.ModTime))
+	return f.finish(mode, member.Time(h.ModTime))
 }
 
 // fill writes what body holds, has it hashed, counts it, and keeps to the limits.
@@ -83,11 +82,8 @@ func fileMode(mode int64) fs.FileMode {
 // symlink makes a symbolic link that says what the archive says: it will be
 // followed in the sandbox only.
 func (u *unpacker) symlink(name, target string) error {
-	switch {
-	case target == "" || len(target) > u.lim.Path:
-		return fmt.Errorf("a symbolic link whose target is empty or longer than %d bytes", u.lim.Path)
-	case strings.ContainsRune(target, 0):
-		return errors.New("a symbolic link to a name with NUL")
+	if err := u.lim.names().Target(target); err != nil {
+		return err
 	}
 	dir, base, err := u.place(name)
 	if err != nil {
@@ -123,13 +119,4 @@ func (u *unpacker) link(name, target string) error {
 	e.Path = name
 	u.note(e.Entry, e.sum)
 	return u.root.Link(old, name)
-}
-
-// sane brings a time into what every file system can keep and Go can convert:
-// 1970 to 2242.
-func sane(t time.Time) time.Time {
-	if s := t.Unix(); s < 0 || s >= 1<<33 {
-		return time.Unix(0, 0)
-	}
-	return t
 }

@@ -57,7 +57,7 @@ func TestUnpackWrongAndStalled(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ar := newArena(t)
 		_, err := ar.unpack(stalled{bytes.NewReader(compress(t, a.tar())), ctx, cancel}, UnpackLimits{})
-		if err == nil || !strings.Contains(err.Error(), "leads out of the image") || errors.Is(err, context.Canceled) {
+		if err == nil || !strings.Contains(err.Error(), "leads out of the archive") || errors.Is(err, context.Canceled) {
 			t.Errorf("%q: %v", how, err)
 		}
 		ar.check(t)

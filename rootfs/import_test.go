@@ -209,7 +209,7 @@ func TestImportRefuses(t *testing.T) {
 		"cut off":   {"x", func(b *bench) { b.write("x", string(gzipped(t, good)[:200])) }, "ends too early"},
 		"empty":     {"x", func(b *bench) { b.write("x", "") }, "is it a root file system?"},
 		"no root":   {"x", func(b *bench) { b.write("x/notes", "") }, "is it a root file system?"},
-		"dotdot":    {"x", func(b *bench) { b.write("x", string(evil(layerEntry{"../../x", "", 0, tar.TypeReg}))) }, "with .. in it"},
+		"dotdot":    {"x", func(b *bench) { b.write("x", string(evil(layerEntry{"../../x", "", 0, tar.TypeReg}))) }, "leads out of the archive"},
 		"by a link": {"x", func(b *bench) { b.write("x", string(evil(out, layerEntry{"l/shadow", "mine", 0o644, tar.TypeReg}))) }, `"l" leads nowhere`},
 		"hard link": {"x", func(b *bench) { b.write("x", string(evil(out, layerEntry{"h", "l/shadow", 0, tar.TypeLink}))) }, "not there before it"},
 		"layer by a link": {"x", func(b *bench) {

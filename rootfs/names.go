@@ -3,6 +3,8 @@ package rootfs
 import (
 	"fmt"
 	"regexp"
+
+	"github.com/gilliam/hypervisor/rootfs/member"
 )
 
 var (
@@ -20,10 +22,4 @@ func invalid(format string, args ...any) error {
 }
 
 // quote shows a name that a stranger chose: quoted, and cut when it is long.
-func quote(s string) string {
-	const most = 120
-	if len(s) > most {
-		return fmt.Sprintf("%q…", s[:most])
-	}
-	return fmt.Sprintf("%q", s)
-}
+func quote(s string) string { return member.Quote(s) }

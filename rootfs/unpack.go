@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/gilliam/hypervisor/rootfs/manifest"
+	"github.com/gilliam/hypervisor/rootfs/member"
 )
 
 // UnpackLimits bound what an image may be. Zero values mean the defaults.
@@ -62,6 +63,9 @@ func (l UnpackLimits) withContainerDefaults() UnpackLimits {
 	}
 	return l.withDefaults()
 }
+
+// names are what entries may be called.
+func (l UnpackLimits) names() member.Names { return member.Names{Path: l.Path, Depth: l.Depth} }
 
 // raw bounds the tar itself: what the files may hold, and for each entry its
 // header, one PAX header (pax(1)) and what they are padded to. Without it, long

@@ -11,9 +11,9 @@ import (
 	"path"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/gilliam/hypervisor/rootfs/manifest"
+	"github.com/gilliam/hypervisor/rootfs/member"
 )
 
 // An unpacker makes one entry after the other. It remembers every folder that
@@ -127,7 +127,7 @@ func (u *unpacker) make(h *tar.Header, name string, body io.Reader) error {
 		if err := u.folder(name); err != nil {
 			return err
 		}
-		u.dirs[name] = sane(h.ModTime)
+		u.dirs[name] = member.Time(h.ModTime)
 		return nil
 	case tar.TypeReg, tar.TypeGNUSparse:
 		if strings.HasSuffix(h.Name, "/") {
@@ -149,33 +149,14 @@ func (u *unpacker) make(h *tar.Header, name string, body io.Reader) error {
 // clean checks a name and brings it into its one shape: "a/b" for "./a//b/".
 // The top folder is ".".
 func (u *unpacker) clean(name string) (string, error) {
-	switch {
-	case name == "":
-		return "", errors.New("without a name")
-	case len(name) > u.lim.Path:
-		return "", fmt.Errorf("a name longer than %d bytes", u.lim.Path)
-	case strings.HasPrefix(name, "/"):
+	if strings.HasPrefix(name, "/") {
 		return "", errors.New("an absolute name: pack with relative names (tar -C FOLDER .)")
-	case strings.ContainsRune(name, 0), !utf8.ValidString(name):
-		return "", errors.New("a name that is not UTF-8 without NUL")
 	}
-	depth := 0
-	for part := range strings.SplitSeq(name, "/") {
-		switch {
-		case part == "" || part == ".":
-			continue
-		case part == "..":
-			return "", errors.New("a name that leads out of the image (..)")
-		case len(part) > 255:
-			return "", errors.New("a name with a part longer than 255 bytes")
-		case strings.HasPrefix(part, ".wh."):
-			return "", errors.New("a whiteout: this is a layer of a container image; pack the whole file system instead")
-		}
-		if depth++; depth > u.lim.Depth {
-			return "", fmt.Errorf("a name more than %d folders deep", u.lim.Depth)
-		}
+	name, err := u.lim.names().Clean(name)
+	if err == nil && strings.Contains("/"+name, "/.wh.") {
+		err = errors.New("a whiteout: this is a layer of a container image; pack the whole file system instead")
 	}
-	return path.Clean(name), nil
+	return name, err
 }
 
 // count keeps to the limit of entries. Folders that are only implied count too.

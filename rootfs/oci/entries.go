@@ -8,7 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"strings"
+
+	"github.com/gilliam/hypervisor/rootfs/member"
 )
 
 // folder makes a folder and those above it, or finds that they are there. Those
@@ -115,7 +116,7 @@ func (u *unpacker) file(h *tar.Header, name string, body io.Reader) (err error) 
 	if err := f.Chmod(mode(h)); err != nil {
 		return err
 	}
-	t := sane(h.ModTime)
+	t := member.Time(h.ModTime)
 	return dir.Chtimes(base, t, t)
 }
 
@@ -137,11 +138,8 @@ func (g growing) Read(p []byte) (int, error) {
 // symlink makes a symbolic link that says what the layer says: it will be followed
 // in the sandbox only.
 func (u *unpacker) symlink(h *tar.Header, name string) error {
-	switch {
-	case h.Linkname == "" || len(h.Linkname) > u.lim.Path:
-		return fmt.Errorf("a symbolic link whose target is empty or longer than %d bytes", u.lim.Path)
-	case strings.ContainsRune(h.Linkname, 0):
-		return errors.New("a symbolic link to a name with NUL")
+	if err := u.lim.names().Target(h.Linkname); err != nil {
+		return err
 	}
 	dir, base, err := u.place(name)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"path"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/gilliam/hypervisor/rootfs/member"
 )
 
 // Limits bound what one layer may be. Zero values mean the defaults.
@@ -43,6 +44,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	return l
 }
+
+// names are what entries may be called.
+func (l Limits) names() member.Names { return member.Names{Path: l.Path, Depth: l.Depth} }
 
 // raw bounds the tar itself: what the files may hold, and for each entry its
 // header, one PAX header and what they are padded to.
@@ -192,7 +196,7 @@ func (u *unpacker) entry(h *tar.Header, body io.Reader) error {
 		if err := u.folder(name); err != nil {
 			return err
 		}
-		*u.dirs[name] = folder{mode(h), h.Uid, h.Gid, sane(h.ModTime)}
+		*u.dirs[name] = folder{mode(h), h.Uid, h.Gid, member.Time(h.ModTime)}
 		return nil
 	case tar.TypeReg, tar.TypeGNUSparse:
 		if strings.HasSuffix(h.Name, "/") {
@@ -228,36 +232,13 @@ func mode(h *tar.Header) fs.FileMode {
 	return m
 }
 
-// clean checks a name and brings it into its one shape: "a/b" for "./a//b/" and
-// "/a/b", which some builders write. The top folder is ".".
+// clean brings a name into its one shape.
 func (u *unpacker) clean(name string) (string, error) {
-	switch {
-	case name == "":
-		return "", errors.New("without a name")
-	case len(name) > u.lim.Path:
-		return "", fmt.Errorf("a name longer than %d bytes", u.lim.Path)
-	case strings.ContainsRune(name, 0), !utf8.ValidString(name):
-		return "", errors.New("a name that is not UTF-8 without NUL")
+	name, err := u.lim.names().Clean(name)
+	if err == nil && strings.Contains("/"+path.Dir(name), "/"+whiteoutPrefix) {
+		err = errors.New("in a folder whose name begins with .wh., which stands for what is taken away")
 	}
-	depth := 0
-	for part := range strings.SplitSeq(name, "/") {
-		switch {
-		case part == "" || part == ".":
-			continue
-		case part == "..":
-			return "", errors.New("a name that leads out of the image (..)")
-		case len(part) > 255:
-			return "", errors.New("a name with a part longer than 255 bytes")
-		}
-		if depth++; depth > u.lim.Depth {
-			return "", fmt.Errorf("a name more than %d folders deep", u.lim.Depth)
-		}
-	}
-	name = strings.TrimPrefix(path.Clean("/"+name), "/")
-	if strings.Contains("/"+path.Dir(name), "/"+whiteoutPrefix) {
-		return "", errors.New("in a folder whose name begins with .wh., which stands for what is taken away")
-	}
-	return path.Clean(name), nil
+	return name, err
 }
 
 // count keeps to the limit of entries. Folders that are only implied count too.
@@ -268,20 +249,4 @@ func (u *unpacker) count() error {
 	return nil
 }
 
-// sane brings a time into what every file system can keep and Go can convert:
-// 1970 to 2242.
-func sane(t time.Time) time.Time {
-	if s := t.Unix(); s < 0 || s >= 1<<33 {
-		return time.Unix(0, 0)
-	}
-	return t
-}
-
-// quote shows a name that a stranger chose: quoted, and cut when it is long.
-func quote(s string) string {
-	const most = 120
-	if len(s) > most {
-		return fmt.Sprintf("%q…", s[:most])
-	}
-	return fmt.Sprintf("%q", s)
-}
+func quote(s string) string { return member.Quote(s) }

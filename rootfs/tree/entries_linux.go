@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gilliam/hypervisor/rootfs/manifest"
+	"github.com/gilliam/hypervisor/rootfs/member"
 )
 
 // folder makes a folder, or gives one that is there what the entry says.
@@ -90,8 +91,8 @@ func (w *Writer) file(h *tar.Header, name string, body io.Reader) error {
 // symlink makes a symbolic link, wherever it leads: it is followed in sandboxes,
 // and by us within the tree.
 func (w *Writer) symlink(h *tar.Header, name string) error {
-	if h.Linkname == "" || len(h.Linkname) >= maxPath || strings.ContainsRune(h.Linkname, 0) {
-		return fmt.Errorf("a symbolic link whose target is empty, longer than %d bytes or holds NUL", maxPath-1)
+	if err := names.Target(h.Linkname); err != nil {
+		return err
 	}
 	if err := checkIDs(h); err != nil {
 		return err
@@ -115,13 +116,13 @@ func (w *Writer) symlink(h *tar.Header, name string) error {
 
 // link makes a further name for a file of the tree.
 func (w *Writer) link(h *tar.Header, name string) error {
-	target, err := clean(h.Linkname)
+	target, err := names.Clean(h.Linkname)
 	if err != nil {
-		return fmt.Errorf("hard link to %q: %w", h.Linkname, err)
+		return fmt.Errorf("hard link to %s: %w", member.Quote(h.Linkname), err)
 	}
 	from, err := w.open(path.Dir(target))
 	if gone(err) {
-		return fmt.Errorf("hard link to %q, which is not there before it", h.Linkname)
+		return fmt.Errorf("hard link to %s, which is not there before it", member.Quote(h.Linkname))
 	}
 	if err != nil {
 		return err
@@ -132,7 +133,7 @@ func (w *Writer) link(h *tar.Header, name string) error {
 		return err
 	}
 	if kind := old.Mode & unix.S_IFMT; !there || kind != unix.S_IFREG && kind != unix.S_IFLNK {
-		return fmt.Errorf("hard link to %q, which is not there before it, or no file", h.Linkname)
+		return fmt.Errorf("hard link to %s, which is not there before it, or no file", member.Quote(h.Linkname))
 	}
 	dir, err := w.parent(name)
 	if err != nil {
@@ -219,12 +220,8 @@ func futimes(f *os.File, t time.Time) error {
 	return unix.UtimesNanoAt(unix.AT_FDCWD, fdPath(f), stamps(t), 0)
 }
 
-// stamps are the two times of a file; those before 1970 or after 2242 are no
-// file's.
+// stamps are the two times of a file.
 func stamps(t time.Time) []unix.Timespec {
-	if s := t.Unix(); s < 0 || s >= 1<<33 {
-		t = time.Unix(0, 0)
-	}
-	ts := unix.NsecToTimespec(t.UnixNano())
+	ts := unix.NsecToTimespec(member.Time(t).UnixNano())
 	return []unix.Timespec{ts, ts}
 }

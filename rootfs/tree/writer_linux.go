@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/rootfs/member"
 )
 
 // A Writer makes one tree.
@@ -103,12 +105,12 @@ func (w *Writer) tar(ctx context.Context, r io.Reader) error {
 
 // Add makes what one header says.
 func (w *Writer) Add(h *tar.Header, body io.Reader) error {
-	name, err := clean(h.Name)
+	name, err := names.Clean(h.Name)
 	if err == nil {
 		err = w.add(h, name, body)
 	}
 	if err != nil {
-		return fmt.Errorf("entry %q: %w", h.Name, err)
+		return fmt.Errorf("entry %s: %w", member.Quote(h.Name), err)
 	}
 	return nil
 }
@@ -138,28 +140,9 @@ func (w *Writer) add(h *tar.Header, name string, body io.Reader) error {
 	return fmt.Errorf("of unknown type %q", h.Typeflag)
 }
 
-// Bounds of names: what the kernel takes in one call, and what can be removed
+// names are bounded by what the kernel takes in one call, and by what can be removed
 // again without running out of descriptors.
-const (
-	maxPath  = 4096
-	maxDepth = 255
-)
-
-// clean brings a name into its one shape: "a/b" for "/a//b/". The top is ".".
-func clean(name string) (string, error) {
-	if len(name) > maxPath || strings.Count(name, "/") > maxDepth {
-		return "", fmt.Errorf("a name longer than %d bytes or deeper than %d folders", maxPath, maxDepth)
-	}
-	if name == "" || strings.ContainsRune(name, 0) {
-		return "", errors.New("a name that is empty or holds NUL")
-	}
-	for part := range strings.SplitSeq(name, "/") {
-		if part == ".." {
-			return "", errors.New("a name with .. in it")
-		}
-	}
-	return path.Clean("./" + strings.TrimLeft(name, "/")), nil
-}
+var names = member.Names{Path: 4095, Depth: 255, Foreign: true}
 
 // gone tells that there is no such folder.
 func gone(err error) bool {
