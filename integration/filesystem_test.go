@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/gilliam/hypervisor/integration/testbed"
 	"github.com/gilliam/hypervisor/server"
 	"github.com/gilliam/hypervisor/server/proc"
 )
@@ -127,5 +130,42 @@ func TestFileSystemImageStays(t *testing.T) {
 	d.remove(p.ID)
 	if r := d.cli(t, "image", "rm", digest(image)); r.code != 0 {
 		t.Errorf("rm: %s", r)
+	}
+}
+
+// An image may hold what an archive may not: setuid programs, capabilities of files,
+// devices, links to anywhere. None of it gives its app a right, and nothing is mounted
+// through a link of it.
+func TestFileSystemImageHostile(t *testing.T) {
+	dir := t.TempDir()
+	template := testbed.TemplateDir()
+	for name, program := range map[string]string{"id": "usr/bin/id", "cat": "usr/bin/cat"} {
+		b, err := os.ReadFile(filepath.Join(template, program))
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(dir, name), b, 0o755))
+	}
+	must(t, unix.Chmod(filepath.Join(dir, "id"), 0o6755))
+	// cap_dac_override+eip, as setcap(8) writes it.
+	must(t, unix.Setxattr(filepath.Join(dir, "cat"), "security.capability", []byte("\x01\x00\x00\x02\x02\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"), 0))
+	for name, device := range map[string]uint64{"mem": unix.Mkdev(1, 1), "null": unix.Mkdev(1, 3)} {
+		must(t, unix.Mknod(filepath.Join(dir, name), unix.S_IFCHR|0o666, int(device)))
+	}
+	must(t, unix.Mknod(filepath.Join(dir, "loop"), unix.S_IFBLK|0o666, int(unix.Mkdev(7, 0))))
+	must(t, os.Symlink("/etc", filepath.Join(dir, "outside")))
+	const tries = `exec 2>&1; ./id -u; ./cat /etc/shadow; for d in mem null loop; do head -c 1 $d; done; echo x >id; echo end`
+	for _, packer := range []string{"gzip.squashfs", "plain.erofs"} {
+		at := serveImages(t, map[string][]byte{"image": packFileSystem(t, packer, dir)}) + "image"
+		d := serve(t, "--allow-image-fs=squashfs", "--allow-image-fs=erofs")
+		p := d.run(proc.Request{Image: at, Command: proc.Shell(tries)})
+		const want = "1000\n./cat: /etc/shadow: Permission denied\n" +
+			"head: cannot open 'mem' for reading: Permission denied\nhead: cannot open 'null' for reading: Permission denied\nhead: cannot open 'loop' for reading: Permission denied\n" +
+			"/bin/bash: line 1: id: Read-only file system\nend\n"
+		if got := d.output(p.ID); got != want {
+			t.Errorf("%s: got %q, want %q", packer, got, want)
+		}
+		p = d.run(proc.Request{Image: at, Command: proc.Shell("true"), Mounts: []proc.Mount{{Type: "tmpfs", Target: "/app/outside/x"}}})
+		if p.State != proc.Fail || !strings.Contains(p.Reason, "symbolic links") {
+			t.Errorf("%s: mounted through a link: %+v", packer, p)
+		}
 	}
 }
