@@ -14,6 +14,7 @@ import (
 
 	"github.com/gilliam/hypervisor/integration/testbed"
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/rootfs/fsimage/fsimagetest"
 )
 
 // Every step of a plan is made to fail in turn: the launch fails, names the step,
@@ -21,7 +22,7 @@ import (
 func TestEveryStepFails(t *testing.T) {
 	testbed.Leaves(t)
 	e := testbed.Engine(t)
-	image, packed := volumeImage(t, 8<<20), testbed.Image(t, "squashfs")
+	image, packed := volumeImage(t, 8<<20), fsimagetest.File(t, "squashfs")
 	sound := func() isolate.Plan {
 		s := limited(t, isolate.Limits{Disk: 16 << 20}, "true") // a layer that nobody has used
 		s.Binds = []isolate.Bind{

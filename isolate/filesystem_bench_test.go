@@ -11,6 +11,7 @@ import (
 	"github.com/gilliam/hypervisor/integration/testbed"
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/rootfs"
+	"github.com/gilliam/hypervisor/rootfs/fsimage/fsimagetest"
 )
 
 // BenchmarkLaunchFrom is a launch with an image at /app, from its creation until the
@@ -21,10 +22,10 @@ func BenchmarkLaunchFrom(b *testing.B) {
 	for kind, show := range map[string]func(*isolate.Spec){
 		"folder": func(s *isolate.Spec) { s.Binds = []isolate.Bind{{Source: folder, Target: "/app", IDMapped: true}} },
 		"squashfs": func(s *isolate.Spec) {
-			s.FileSystems = []isolate.FileSystem{{Type: "squashfs", Image: testbed.Image(b, "squashfs"), Target: "/app"}}
+			s.FileSystems = []isolate.FileSystem{{Type: "squashfs", Image: fsimagetest.File(b, "squashfs"), Target: "/app"}}
 		},
 		"erofs": func(s *isolate.Spec) {
-			s.FileSystems = []isolate.FileSystem{{Type: "erofs", Image: testbed.Image(b, "erofs"), Target: "/app"}}
+			s.FileSystems = []isolate.FileSystem{{Type: "erofs", Image: fsimagetest.File(b, "erofs"), Target: "/app"}}
 		},
 	} {
 		b.Run(kind, func(b *testing.B) { launchesFrom(b, show) })

@@ -11,13 +11,14 @@ import (
 
 	"github.com/gilliam/hypervisor/integration/testbed"
 	"github.com/gilliam/hypervisor/isolate"
+	"github.com/gilliam/hypervisor/rootfs/fsimage/fsimagetest"
 )
 
 // withImage is a spec that has a small file system of a type at /app.
 func withImage(tb testing.TB, kind string, args ...string) isolate.Spec {
 	tb.Helper()
 	s := spec(tb, args...)
-	s.FileSystems = []isolate.FileSystem{{Type: kind, Image: testbed.Image(tb, kind), Target: "/app"}}
+	s.FileSystems = []isolate.FileSystem{{Type: kind, Image: fsimagetest.File(tb, kind), Target: "/app"}}
 	return s
 }
 
@@ -112,7 +113,7 @@ func TestBadFileSystems(t *testing.T) {
 		}},
 		{"erofs", "mount erofs", func(f *isolate.FileSystem) { patch(t, f.Image, 1024+12, "\x1f") }},
 		{"erofs", "mount erofs", func(f *isolate.FileSystem) { must(t, os.Truncate(f.Image, 1024)) }},
-		{"erofs", "mount erofs", func(f *isolate.FileSystem) { f.Image = testbed.Image(t, "squashfs") }},
+		{"erofs", "mount erofs", func(f *isolate.FileSystem) { f.Image = fsimagetest.File(t, "squashfs") }},
 	} {
 		s := withImage(t, c.kind, "true")
 		c.spoil(&s.FileSystems[0])

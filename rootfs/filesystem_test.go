@@ -13,17 +13,8 @@ import (
 
 	"github.com/gilliam/hypervisor/isolate"
 	"github.com/gilliam/hypervisor/rootfs/fsimage"
+	"github.com/gilliam/hypervisor/rootfs/fsimage/fsimagetest"
 )
-
-// smallImage is a small image of a type, which the real tools have made.
-func smallImage(t testing.TB, kind string) []byte {
-	t.Helper()
-	b, err := os.ReadFile("../integration/testbed/testdata/app." + kind)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // A file system is kept as it was sent, by its digest, and is one again for the next
 // hypervisor, as long as the operator allows it.
@@ -33,7 +24,7 @@ func TestFetchFileSystem(t *testing.T) {
 	}
 	for _, kind := range isolate.FileSystemTypes {
 		t.Run(kind, func(t *testing.T) {
-			b := smallImage(t, kind)
+			b := fsimagetest.Image(t, kind)
 			o := newOrigin(t, b)
 			i := newImages(t, ImagesConfig{FileSystems: []string{kind}})
 			img := fetchOK(t, i, Want{Ref: o.URL, Holder: "p"})
@@ -73,7 +64,7 @@ func TestFetchFileSystem(t *testing.T) {
 // nothing.
 func TestFetchBadFileSystem(t *testing.T) {
 	patched := func(kind string, at int, with ...byte) []byte {
-		b := smallImage(t, kind)
+		b := fsimagetest.Image(t, kind)
 		copy(b[at:], with)
 		return b
 	}
@@ -82,13 +73,13 @@ func TestFetchBadFileSystem(t *testing.T) {
 		cfg  ImagesConfig
 		want string
 	}{
-		"not allowed":        {smallImage(t, "squashfs"), ImagesConfig{FileSystems: []string{"erofs"}}, "is a file system (squashfs)"},
-		"nothing is allowed": {smallImage(t, "erofs"), ImagesConfig{}, "--allow-image-fs erofs"},
-		"too many files":     {smallImage(t, "squashfs"), ImagesConfig{Limits: UnpackLimits{Entries: 5}}, "more than 5 files"},
-		"too large":          {smallImage(t, "erofs"), ImagesConfig{Limits: UnpackLimits{Download: 4000}}, "larger than 3.906 KiB"},
-		"cut off":            {smallImage(t, "squashfs")[:400], ImagesConfig{}, "ends too early"},
-		"erofs cut off":      {smallImage(t, "erofs")[:2048], ImagesConfig{}, "ends too early"},
-		"without padding":    {smallImage(t, "squashfs")[:478], ImagesConfig{}, "without -nopad"},
+		"not allowed":        {fsimagetest.Image(t, "squashfs"), ImagesConfig{FileSystems: []string{"erofs"}}, "is a file system (squashfs)"},
+		"nothing is allowed": {fsimagetest.Image(t, "erofs"), ImagesConfig{}, "--allow-image-fs erofs"},
+		"too many files":     {fsimagetest.Image(t, "squashfs"), ImagesConfig{Limits: UnpackLimits{Entries: 5}}, "more than 5 files"},
+		"too large":          {fsimagetest.Image(t, "erofs"), ImagesConfig{Limits: UnpackLimits{Download: 4000}}, "larger than 3.906 KiB"},
+		"cut off":            {fsimagetest.Image(t, "squashfs")[:400], ImagesConfig{}, "ends too early"},
+		"erofs cut off":      {fsimagetest.Image(t, "erofs")[:2048], ImagesConfig{}, "ends too early"},
+		"without padding":    {fsimagetest.Image(t, "squashfs")[:478], ImagesConfig{}, "without -nopad"},
 		"of version 3":       {patched("squashfs", 28, 3), ImagesConfig{}, "version 3.0"},
 		"in several files":   {patched("erofs", 1024+86, 1), ImagesConfig{}, "--blobdev"},
 	} {
@@ -110,7 +101,7 @@ func TestFetchBadFileSystem(t *testing.T) {
 
 // A transfer of a file system that breaks goes on where it was.
 func TestResumeFileSystem(t *testing.T) {
-	b := append(smallImage(t, "squashfs"), make([]byte, 1<<20)...)
+	b := append(fsimagetest.Image(t, "squashfs"), make([]byte, 1<<20)...)
 	broken := false
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"1"`)
@@ -151,7 +142,7 @@ func TestVerifyFileSystem(t *testing.T) {
 		}, "x: added"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := newOrigin(t, smallImage(t, "squashfs"))
+			o := newOrigin(t, fsimagetest.Image(t, "squashfs"))
 			i := newImages(t, ImagesConfig{FileSystems: isolate.FileSystemTypes})
 			img := fetchOK(t, i, Want{Ref: o.URL})
 			if changes, err := i.Verify(t.Context(), idOf(img.Digest), nil); err != nil || len(changes) > 0 {

@@ -1,14 +1,9 @@
-package testbed
-
-import (
-	"embed"
-	"os"
-	"path/filepath"
-	"testing"
-)
-
-// images are small ones of each type of a read-only file system, which mksquashfs and
-// mkfs.erofs have made of the same folder:
+// Package fsimagetest has a small image of each type of a read-only file system, for
+// tests on whatever machine, without the tools that have made them.
+//
+//	path := fsimagetest.File(t, "squashfs")
+//
+// Both are of the same folder:
 //
 //	run           root's, 0755: a shell script that prints message
 //	message       root's, "out of an image"
@@ -17,21 +12,37 @@ import (
 //	null          a device, 1:3
 //	data/private  of 1000:1000, 0600, "of 1000"
 //
+// and made by squashfs-tools 4.5 and erofs-utils 1.5:
+//
 //	mksquashfs src app.squashfs -reproducible -mkfs-time 0 -all-time 0 -comp zstd
 //	mkfs.erofs -zlz4hc -T0 -U 00000000-0000-0000-0000-000000000000 app.erofs src
-//
+package fsimagetest
+
+import (
+	"embed"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
 //go:embed testdata/app.squashfs testdata/app.erofs
 var images embed.FS
 
-// Image is a file with a small image of a type of a read-only file system.
-func Image(tb testing.TB, kind string) string {
+// Image is the image of a type.
+func Image(tb testing.TB, kind string) []byte {
 	tb.Helper()
 	b, err := images.ReadFile("testdata/app." + kind)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return b
+}
+
+// File is a file with the image of a type, the test's own.
+func File(tb testing.TB, kind string) string {
+	tb.Helper()
 	path := filepath.Join(tb.TempDir(), "app."+kind)
-	if err := os.WriteFile(path, b, 0o600); err != nil {
+	if err := os.WriteFile(path, Image(tb, kind), 0o600); err != nil {
 		tb.Fatal(err)
 	}
 	return path
