@@ -85,6 +85,7 @@ func TestForward(t *testing.T) {
 		if s.Lost() != 0 {
 			t.Errorf("lost %d bytes", s.Lost())
 		}
+		closeSink(t, s) // before the app's folder goes, in which it keeps how far it is
 	})
 }
 
