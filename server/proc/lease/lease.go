@@ -55,7 +55,27 @@ const procsDir = "procs"
 // of a state folder.
 func Open(dir, stateDir string, numbers Numbers) (*Pool, error) {
 	p := &Pool{dir: dir, owner: filepath.Clean(stateDir), numbers: numbers}
-	return p, p.locked(func() error { return nil })
+	return p, p.locked(p.sweep)
+}
+
+// newSuffix is of a lease that is being written.
+const newSuffix = ".new"
+
+// sweep removes what those have left who were killed as they wrote a lease. Nobody
+// writes one meanwhile.
+func (p *Pool) sweep() error {
+	entries, err := os.ReadDir(p.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), newSuffix) {
+			if err := os.Remove(filepath.Join(p.dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Take leases a number for a proc, whose folder must be there, or returns
@@ -181,11 +201,15 @@ func (o owner) alive() bool {
 
 // write makes the lease: a whole one, at the instant of the rename.
 func (p *Pool) write(n int, proc string) error {
-	tmp := p.path(n) + ".new"
-	if err := os.WriteFile(tmp, []byte(proc+" "+p.owner+"\n"), 0o600); err != nil {
-		return err
+	tmp := p.path(n) + newSuffix
+	err := os.WriteFile(tmp, []byte(proc+" "+p.owner+"\n"), 0o600)
+	if err == nil {
+		err = os.Rename(tmp, p.path(n))
 	}
-	return os.Rename(tmp, p.path(n))
+	if err != nil {
+		os.Remove(tmp)
+	}
+	return err
 }
 
 // locked calls f while no one else on this machine uses the folder (flock(2)).

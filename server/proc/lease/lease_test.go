@@ -3,6 +3,7 @@ package lease
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -150,7 +151,7 @@ func TestClaimAfterReboot(t *testing.T) {
 // What is no lease, after a crash of the machine perhaps, is in nobody's way.
 func TestNotALease(t *testing.T) {
 	dir := t.TempDir()
-	for name, text := range map[string]string{"0": "", "1": "garbage", "1.new": "half", "note": "x"} {
+	for name, text := range map[string]string{"0": "", "1": "garbage", "7.new": "half", "note": "x"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -159,6 +160,31 @@ func TestNotALease(t *testing.T) {
 	p := n.open(dir, Numbers{Count: 2})
 	take(t, p, "a", 0)
 	take(t, p, "b", 1)
+	if _, err := os.Lstat(filepath.Join(dir, "7.new")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was never a lease is there still: %v", err)
+	}
+}
+
+// A lease that cannot be made leaves nothing that would keep the folder from going.
+func TestLeaseFails(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ports")
+	n := newNode(t, "a")
+	p := n.open(dir, Numbers{Count: 1})
+	if err := os.Mkdir(filepath.Join(dir, "0"), 0o700); err != nil { // nothing can be renamed to it
+		t.Fatal(err)
+	}
+	if err := p.write(0, "a"); err == nil {
+		t.Error("a lease took the place of a folder")
+	}
+	if err := os.Remove(filepath.Join(dir, "0")); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder is there still: %v", err)
+	}
 }
 
 func TestManyAtOnce(t *testing.T) {
