@@ -33,6 +33,7 @@ func TestFlushedBeforeTold(t *testing.T) {
 	states := receiver.states(t, p.ID)
 	d.want(http.StatusNoContent, http.MethodDelete, "/v1/procs/"+p.ID, nil, nil)
 	d.want(http.StatusNoContent, http.MethodDelete, "/v1/volumes/v", nil, nil)
+	d.want(http.StatusOK, http.MethodGet, "/healthz", nil, nil) // by then strace has seen the end of what wrote the answer before
 	detach()
 	text, err := os.ReadFile(trace)
 	must(t, err)
