@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -137,16 +138,17 @@ func (i *Images) hide(id string) (name string, err error) {
 	if users := i.holds.users(id); len(users) > 0 {
 		return "", &kindError{ErrInUse, fmt.Sprintf("image %.12s: in use by %s", id, strings.Join(users, ", "))}
 	}
-	name = evictPrefix + id
+	name = evicted(id)
 	err = renameNew(filepath.Join(i.cfg.Dir, id), filepath.Join(i.cfg.Dir, name))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		return "", &kindError{ErrNotExist, fmt.Sprintf("image %.12s: is not in the cache", id)}
-	case errors.Is(err, fs.ErrExist):
-		return "", &kindError{ErrInUse, fmt.Sprintf("image %.12s: is being removed already", id)}
 	}
 	return name, err
 }
+
+// evicted is a name for an image or a layer on its way out. One that was the same may
+// be on its way still.
+func evicted(id string) string { return evictPrefix + id + "-" + rand.Text() }
 
 // dropRefs removes the refs that lead to an image.
 func (i *Images) dropRefs(id string) error {

@@ -192,3 +192,25 @@ func TestEvictionRaces(t *testing.T) {
 	stop()
 	all.Wait()
 }
+
+// An image that is there again can be removed while files of it are on their way out
+// from when it was there before.
+func TestRemoveAgain(t *testing.T) {
+	o := newOrigin(t, imageOf(t, "one"))
+	i := newImages(t, ImagesConfig{})
+	id := idOf(fetchOK(t, i, Want{Ref: o.URL}).Digest)
+	before, err := i.takeAway(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetchOK(t, i, Want{Ref: o.URL})
+	if err := i.Remove(id); err != nil {
+		t.Error(err)
+	}
+	if err := discardFolders(before); err != nil {
+		t.Error(err)
+	}
+	if names := cacheNames(t, i); len(names) > 0 {
+		t.Errorf("left %v", names)
+	}
+}

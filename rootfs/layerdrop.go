@@ -1,7 +1,6 @@
 package rootfs
 
 import (
-	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
@@ -75,8 +74,7 @@ func (i *Images) hideLayers() (hidden []string, err error) {
 		if !idForm.MatchString(id) || keep[id] || i.pins.of[id] > 0 {
 			continue
 		}
-		// One of that name may be on its way out still.
-		gone := filepath.Join(i.layersDir(), evictPrefix+id+"-"+rand.Text())
+		gone := filepath.Join(i.layersDir(), evicted(id))
 		if err := renameNew(i.layerFolder(id), gone); err != nil {
 			return hidden, err
 		}

@@ -33,7 +33,7 @@ const (
 	refsName      = "refs"
 	refSuffix     = ".json"
 	stagingPrefix = ".fetch-"
-	evictPrefix   = ".evict-"
+	evictPrefix   = ".evict-" // see evicted
 	damagedPrefix = ".damaged-"
 	treeName      = "tree"
 	recordName    = "image.json"
